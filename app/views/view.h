@@ -1,0 +1,84 @@
+// A panel of the window. It reads an immutable SessionState and the shared selection, draws, and sends commands; it never touches the engine.
+// To add one: a file in this folder and a row in view_table.cpp.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "app/views/what_if_cache.h"
+#include "app/widgets/colormap.h"
+#include "app/widgets/heatmap.h"
+#include "engine/run/session.h"
+
+namespace app {
+
+/// What the pointer or the keyboard picked: read and written by every view (ux.md R10). -1 = none.
+struct Pick {
+    int token = -1;
+    int moe_layer = -1;                    ///< row in TraceInfo::moe_layers
+    int expert = -1;
+    bool operator==(const Pick&) const = default;
+    bool empty() const { return token < 0 && moe_layer < 0 && expert < 0; }
+};
+
+/// Which of the three quantities a view shows; never mixed (product.md).
+enum class Quantity : uint8_t { kPreference, kSelectionScore, kAppliedWeight };
+/// What colours the token strip.
+enum class TokenColor : uint8_t { kTopExpert, kEntropy, kMargin, kLogprob };
+
+/// Kept in the settings file.
+struct ViewSettings {
+    Quantity quantity = Quantity::kPreference;
+    TokenColor token_color = TokenColor::kTopExpert;
+    ColorMap map = ColorMap::kCividis;
+    bool auto_range = false;
+    gs::PhaseFilter phase = gs::PhaseFilter::kBoth;
+    std::string prompt = "What is a llama?";
+    bool chat = true;
+    int max_new_tokens = 128;
+    gs::SamplerSettings sampler;
+};
+
+struct Theme {
+    bool dark = true;
+    ImU32 text, text_dim, accent, warning, error, ok, grid, selection, hover, what_if, track;
+};
+
+struct ViewContext {
+    const gs::SessionState& state;
+    gs::Session& session;                  ///< commands only
+    Pick& selected;
+    Pick& hovered;                         ///< of this frame; the shell swaps it, so every view sees last frame's hover
+    Pick& hovered_next;
+    ViewSettings& settings;
+    WhatIfCache& what_if;                  ///< trace to draw: the run's, or the what-if while a control is dragged
+    HeatmapRenderer& heatmaps;
+    const Theme& theme;
+    float scale = 1;                       ///< pixels per unit of design size
+    double time_seconds = 0;
+
+    /// Ask for frames until then (animation, pending hover). The window sleeps otherwise.
+    void keep_awake(double seconds);
+    double awake_until = 0;
+};
+
+class View {
+public:
+    virtual ~View() = default;
+    /// Inside an ImGui window that is already begun; draws for whatever size it has, from 200x120 px up.
+    virtual void draw(ViewContext& context) = 0;
+};
+
+/// Where the first layout puts a panel.
+enum class Dock : uint8_t { kTop, kCenter, kRight, kBottom };
+
+struct ViewRow {
+    const char* id;                        ///< "heatmap": --view, settings, ###id
+    const char* title;                     ///< on the tab
+    Dock dock;
+    std::unique_ptr<View> (*make)();
+};
+std::span<const ViewRow> all_views();      ///< view_table.cpp
+
+}  // namespace app
