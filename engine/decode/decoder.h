@@ -1,0 +1,83 @@
+// The decoder: one forward pass for all families, over any back end, with routing recorded and steered.
+//
+//   GS_TRY(auto decoder, Decoder::create(model, ops, {.n_ctx = 2048}));
+//   decoder->set_policy(policy);                                          // between any two calls
+//   GS_TRY_VOID(decoder->forward(ids, position, LogitRows::kLast));       // appends to the KV cache
+//   std::span<const float> logits = decoder->logits(0);                   // [V] of the last token
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/core/cancel.h"
+#include "engine/core/result.h"
+#include "engine/model/model.h"
+#include "engine/ops/ops.h"
+#include "engine/routing/policy.h"
+
+namespace gs {
+
+enum class LogitRows : uint8_t { kNone, kLast, kAll };
+
+/// Named intermediates, for goldens and the gating comparison. layer = -1 for kFinal.
+enum class Tap : uint8_t { kRouterInput, kRoutedOutput, kSharedOutput, kHidden, kFinal };
+
+/// Receives the routing of a forward pass, one call per MoE layer and batch: T tokens from position `first`.
+class RouteSink {
+public:
+    virtual ~RouteSink() = default;
+    /// logits: [T, E]; ids, weights: [T, k_stride], row t uses the first n_used[t].
+    virtual void on_route(int moe_layer, int first_row, int n_rows, std::span<const float> logits, std::span<const int32_t> ids,
+                          std::span<const float> weights, std::span<const int32_t> n_used, int k_stride) = 0;
+};
+
+struct DecoderOptions {
+    int n_ctx = 0;                       ///< 0 = model.n_ctx
+    int max_batch = 512;                 ///< tokens per pass; longer prompts are cut into several
+};
+
+class Decoder {
+public:
+    /// Errors: kRun "out_of_memory" with the sizes asked for.
+    static Result<std::unique_ptr<Decoder>> create(std::shared_ptr<const Model> model, std::shared_ptr<Ops> ops, const DecoderOptions& options);
+    ~Decoder();
+
+    /// Takes effect with the next forward(). Checked by the caller (Policy::check).
+    void set_policy(const Policy& policy);
+    /// Null: no capture.
+    void set_sink(RouteSink* sink);
+    /// Copies of intermediates to the host; costs time, for tests and analysis. Rows: [T, D].
+    using TapFunction = std::function<void(Tap tap, int layer, int first_row, int n_rows, std::span<const float> values)>;
+    void set_tap(TapFunction tap);
+
+    /// Runs tokens at positions first..first+T-1; the cache must hold everything before `first`. Errors: kCancelled (polled between layers),
+    /// kRun "context_full", kRun "nonfinite_weights" (NaN or infinity in logits or routing; the result is still there).
+    Result<void> forward(std::span<const int32_t> ids, int first_position, LogitRows rows, const CancelFlag* cancel = nullptr);
+    /// Logits [V] of the r-th row asked for by the last forward(): kLast has row 0 only.
+    std::span<const float> logits(int row) const;
+
+    /// The hidden state that the router of `layer` reads when token `id` runs at `position`, with the cache holding all positions before; every
+    /// expert's output on it, and the shared expert's. Writes that position's K and V again (the same values).
+    struct Probe {
+        std::vector<float> router_logits;      ///< [E]
+        std::vector<float> expert_outputs;     ///< [E, D]
+        std::vector<float> shared_output;      ///< [D], after its gate; empty without a shared expert
+    };
+    Result<Probe> probe(int32_t id, int position, int moe_layer, const CancelFlag* cancel = nullptr);
+
+    int n_ctx() const;
+    uint64_t kv_bytes() const;
+    uint64_t work_bytes() const;
+    const Model& model() const;
+    Ops& ops() const;
+
+private:
+    struct Impl;
+    explicit Decoder(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> m_impl;
+};
+
+}  // namespace gs

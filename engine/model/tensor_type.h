@@ -1,0 +1,33 @@
+// Tensor encodings of GGUF: one table row a type (spec/gguf.md sections 3 and 4).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace gs {
+
+enum class TensorType : uint32_t {
+    kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8, kIQ4_NL = 20, kBF16 = 30,
+    // Known sizes, weights not loadable yet: listed by `info`, refused by the loader with the type's name. Add the others likewise.
+};
+
+struct TensorTypeInfo {
+    TensorType type;
+    const char* name;               ///< ggml's name: "q5_0"
+    uint32_t block_values;          ///< values per block
+    uint32_t block_bytes;
+    /// Decodes n_blocks blocks into f32, bit-identical to the formulas of gguf.md section 4; null where weights of this type cannot be loaded.
+    void (*dequantize)(const std::byte* blocks, size_t n_blocks, float* out);
+};
+
+/// The row of a type id as stored in a file; null when retired or unknown.
+const TensorTypeInfo* find_tensor_type(uint32_t id);
+const TensorTypeInfo& tensor_type_info(TensorType type);
+std::span<const TensorTypeInfo> all_tensor_types();
+
+float half_to_float(uint16_t h);    ///< IEEE binary16, subnormals included
+uint16_t float_to_half(float f);    ///< round to nearest even
+float bfloat16_to_float(uint16_t b);
+
+}  // namespace gs

@@ -1,0 +1,59 @@
+// Weights of a model: views into the mapped file, named by role.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "engine/model/tensor_type.h"
+
+namespace gs {
+
+/// A matrix of n_out rows of n_in contiguous values (rows quantized independently), or a stack of n_slabs of them, one per expert:
+/// y[o] = Σ_i W[o][i] x[i]. A vector (norm, bias) has n_out = 1. Empty when the model lacks it.
+struct Weight {
+    TensorType type = TensorType::kF32;
+    const std::byte* data = nullptr;
+    int n_in = 0, n_out = 0, n_slabs = 1;
+    size_t row_bytes = 0;
+
+    explicit operator bool() const { return data != nullptr; }
+    size_t slab_bytes() const { return row_bytes * static_cast<size_t>(n_out); }
+    size_t n_bytes() const { return slab_bytes() * static_cast<size_t>(n_slabs); }
+    const std::byte* row(int o, int slab = 0) const {
+        return data + slab_bytes() * static_cast<size_t>(slab) + row_bytes * static_cast<size_t>(o);
+    }
+    /// One expert's matrix of a stack.
+    Weight slab(int s) const {
+        Weight w = *this;
+        w.data = row(0, s);
+        w.n_slabs = 1;
+        return w;
+    }
+};
+
+/// down(act(gate x) * up x)
+struct FfnWeights {
+    Weight gate, up, down;
+    explicit operator bool() const { return static_cast<bool>(gate); }
+    int width() const { return gate.n_out; }
+};
+
+struct LayerWeights {
+    Weight attn_norm, q, k, v, q_bias, k_bias, v_bias, q_norm, k_norm, attn_out, attn_out_bias;
+    Weight ffn_norm;
+    FfnWeights dense;                       ///< set on dense layers
+    Weight router;                          ///< {D, E}; set on MoE layers
+    FfnWeights experts;                     ///< stacks of E
+    FfnWeights shared;                      ///< shared expert, or empty
+    Weight shared_gate;                     ///< {D}: y += sigmoid(g·x) shared(x), or empty
+
+    bool is_moe() const { return static_cast<bool>(router); }
+};
+
+struct ModelWeights {
+    Weight token_embedding, output_norm, output;   ///< output may view the embedding (tied)
+    Weight rope_freqs;                             ///< {n_rot/2} divisors, or empty
+    std::vector<LayerWeights> layers;
+};
+
+}  // namespace gs

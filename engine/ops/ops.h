@@ -1,0 +1,128 @@
+// The operations a decoder is made of. A back end implements them; the decoder (engine/decode) is written once over them.
+// Contract tests (tests/ops) run over every implementation; the reference one is the oracle.
+//
+// Activations are f32, row-major, one row a token, in memory that the back end allocates. Calls return when their results are visible to the
+// next call; read() makes them visible to the host. An Ops object is used by one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/core/result.h"
+#include "engine/model/model_spec.h"
+#include "engine/model/weights.h"
+
+namespace gs {
+
+/// A view of activations in the back end's memory: n_rows x n_cols, rows `stride` floats apart.
+struct Rows {
+    float* data = nullptr;
+    int n_rows = 0, n_cols = 0, stride = 0;
+    float* row(int r) const { return data + static_cast<ptrdiff_t>(r) * stride; }
+    Rows first(int n) const { return {data, n, n_cols, stride}; }
+    Rows from(int r, int n) const { return {row(r), n, n_cols, stride}; }
+    Rows columns(int c, int n) const { return {data + c, n_rows, n, stride}; }
+};
+
+/// exact: activations stay f32 (what the goldens test). fast: where weights are quantized, activations are rounded to 16-bit integers per
+/// block of 32 for the product; F32/F16/BF16 weights are always multiplied in f32, and so is the router.
+enum class Precision : uint8_t { kExact, kFast };
+
+/// out = x Wᵀ (+ bias). x: [T, n_in], out: [T, n_out].
+struct LinearCall {
+    const Weight* weight = nullptr;
+    const Weight* bias = nullptr;      ///< null or empty: none
+    Rows out;
+};
+
+/// Keys and values of all layers, f32. K row of (layer, position): n_kv_heads * head_dim_k floats; V likewise with head_dim_v.
+struct KvCache {
+    float* k = nullptr;                ///< [L, n_ctx, Hkv * dk]
+    float* v = nullptr;                ///< [L, n_ctx, Hkv * dv]
+    int n_layers = 0, n_ctx = 0, k_width = 0, v_width = 0;
+    float* k_row(int layer, int position) const { return k + (static_cast<ptrdiff_t>(layer) * n_ctx + position) * k_width; }
+    float* v_row(int layer, int position) const { return v + (static_cast<ptrdiff_t>(layer) * n_ctx + position) * v_width; }
+};
+
+/// Causal grouped-query attention of T new tokens at positions first..first+T-1, their K and V already in the cache.
+struct AttentionCall {
+    Rows q;                            ///< [T, H * dk]
+    const KvCache* cache = nullptr;
+    int layer = 0, first_position = 0;
+    int n_heads = 0, n_kv_heads = 0, head_dim_k = 0, head_dim_v = 0;
+    float scale = 0;                   ///< multiplies q·k
+    Rows out;                          ///< [T, H * dv]
+};
+
+/// Mixture for T tokens: out[t] = Σ_j weights[t][j] Expert_{ids[t][j]}(x[t]) (summed in slot order) + shared_scale[t] Shared(x[t]).
+struct MoeCall {
+    Rows x;                            ///< [T, D]
+    const FfnWeights* experts = nullptr;
+    std::span<const int32_t> ids;      ///< [T, k_stride], row t uses the first n_used[t]
+    std::span<const float> weights;    ///< [T, k_stride]
+    std::span<const int32_t> n_used;   ///< [T]
+    int k_stride = 0;
+    const FfnWeights* shared = nullptr;     ///< null: none
+    std::span<const float> shared_scale;    ///< [T], or empty = 1
+    Rows out;                          ///< [T, D], overwritten
+    Rows routed;                       ///< optional (data may be null): [T, D], the routed sum without the shared expert
+};
+
+class Ops {
+public:
+    virtual ~Ops() = default;
+    virtual std::string name() const = 0;          ///< for people and traces: "cpu reference", "cpu AVX-512 VNNI, 2 threads"
+    virtual Precision precision() const = 0;
+
+    /// Zeroed memory for n floats, aligned to 64 bytes; null when there is none.
+    virtual float* allocate(size_t n_floats) = 0;
+    virtual void release(float* memory) = 0;
+    virtual void read(const float* from, float* to_host, size_t n_floats) = 0;
+    virtual void write(const float* from_host, float* to, size_t n_floats) = 0;
+
+    /// out[t] = scale * table.row(ids[t]), dequantized.
+    virtual void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) = 0;
+    /// RMSNorm with weight, over each row: y = x / sqrt(mean(x²) + eps) * w. group > 0: over each run of `group` columns separately with
+    /// the same [group] weight (per-head q/k norm). out may be x.
+    virtual void rms_norm(Rows x, const Weight& weight, float eps, int group, Rows out) = 0;
+    /// Several matrices over the same input. x is read once.
+    virtual void linear(Rows x, std::span<const LinearCall> calls) = 0;
+    /// Rotates the first spec.n_rot dimensions of each head of x [T, n_heads * head_dim], row t at position first_position + t. Angles in f64.
+    virtual void rope(const ModelSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) = 0;
+    /// Copies K [T, k_width] and V [T, v_width] into the cache at first_position.
+    virtual void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) = 0;
+    virtual void attention(const AttentionCall& call) = 0;
+    /// x += scale * y
+    virtual void add(Rows x, Rows y, float scale) = 0;
+    /// out = down(silu(gate x) * up x)
+    virtual void ffn(const FfnWeights& weights, Rows x, Rows out) = 0;
+    virtual void moe(const MoeCall& call) = 0;
+    /// Every expert of a layer on one input: x [1, D] -> out [E, D], unweighted.
+    virtual void all_experts(const FfnWeights& experts, Rows x, Rows out) = 0;
+
+    /// Time and bytes by op since the last reset, for `bench` and the engine panel.
+    struct OpTime {
+        const char* op;
+        double seconds = 0;
+        uint64_t calls = 0, weight_bytes = 0;
+    };
+    virtual std::vector<OpTime> times() const { return {}; }
+    virtual void reset_times() {}
+};
+
+struct OpsOptions {
+    int n_threads = 0;                 ///< 0 = all cores this process may use
+    Precision precision = Precision::kFast;
+};
+
+/// Obvious, slow, one thread, f64 accumulation: the oracle.
+std::unique_ptr<Ops> make_reference_ops();
+/// SIMD and threads, chosen for this processor. The environment variable GATESCOPE_SIMD (e.g. "avx2") forces a lower instruction set.
+std::unique_ptr<Ops> make_cpu_ops(const OpsOptions& options);
+/// Instruction sets make_cpu_ops can use here, best first, as accepted by GATESCOPE_SIMD: "avx3_dl", "avx3", "avx2", "sse4", …
+std::vector<std::string> cpu_instruction_sets();
+
+}  // namespace gs

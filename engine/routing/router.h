@@ -1,0 +1,79 @@
+// The router: from one token's router logits to the experts it uses and their weights. One parameterised function for every family
+// and every policy (spec/moe-families.md section 2, product.md "Gating, defined once"); the back ends call it or copy its contract.
+//
+//   RouterSpec spec{.n_experts = 16, .n_used = 4, .score = ScoreFn::kSoftmax, .renormalise = true};
+//   RouteRow row;                                       // reusable scratch and result
+//   route(spec, LayerPolicy{}, logits, {}, row);        // row.k(), row.ids, row.weights
+//
+// Three quantities, never mixed: *preference* (softmax or sigmoid of the logits), *selection score* (what the top-k is taken over),
+// *applied weight* (what multiplies an expert's output).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace gs {
+
+enum class ScoreFn : uint8_t { kSoftmax, kSigmoid, kSoftmaxAfterTopK, kSqrtSoftplus };
+enum class GroupScore : uint8_t { kTop2Sum, kMax };
+
+/// How the model itself routes. Fixed per model; the per-layer selection bias is passed beside it.
+struct RouterSpec {
+    int n_experts = 0;                      ///< E, 1..1024; 0 for a dense model
+    int n_used = 0;                         ///< k the model was trained with, 1..E
+    ScoreFn score = ScoreFn::kSoftmax;
+    bool renormalise = false;               ///< divide the chosen weights by their sum
+    float norm_floor = 6.103515625e-5f;     ///< the sum is taken as at least this (llama.cpp: 2^-14)
+    float scale = 1.0f;                     ///< multiplies the weights last
+    bool select_by_logits = false;          ///< selection score = raw logits (Llama 4)
+    int n_groups = 1;                       ///< group-limited routing when > 1
+    int n_groups_used = 1;
+    GroupScore group_score = GroupScore::kTop2Sum;
+
+    bool operator==(const RouterSpec&) const = default;
+};
+
+enum class GateRule : uint8_t {
+    kNative,  ///< as trained: the model's own rule, bit-identical to no policy
+    kSoft,    ///< all experts, weights = normalised preference
+    kHard,    ///< the best expert alone
+    kTopK     ///< the best k by selection score
+};
+enum class WeightRule : uint8_t { kAsTrained, kSumToOne, kMatchNativeSum };
+
+/// What the user asked for, resolved for one layer. The default is `native`.
+struct LayerPolicy {
+    GateRule rule = GateRule::kNative;
+    int k = 0;                              ///< experts per token for kTopK; 0 = RouterSpec::n_used
+    float temperature = 1.0f;               ///< logits are divided by it before everything else; > 0
+    WeightRule weight_rule = WeightRule::kAsTrained;
+    std::vector<uint8_t> masked;            ///< [E] or empty; 1 = can never be chosen
+    std::vector<uint8_t> forced;            ///< [E] or empty; 1 = chosen before all others (counts towards k)
+
+    /// True when routing is exactly the model's own.
+    bool is_native() const;
+    /// Number of experts a token uses under this policy (masked experts reduce it when fewer remain).
+    int experts_per_token(const RouterSpec& spec) const;
+};
+
+/// Result of routing one token at one layer, with scratch space; reuse it to avoid allocation.
+struct RouteRow {
+    std::vector<float> preference;          ///< [E] softmax / sigmoid / … of logits / temperature, before bias and masks
+    std::vector<float> selection;           ///< [E] selection score; -inf where masked or outside the kept groups
+    std::vector<int32_t> ids;               ///< [k] best first by selection score (forced ones too); ties: lower index first
+    std::vector<float> weights;             ///< [k] applied weights, same slots
+    bool nonfinite = false;                 ///< a logit was NaN or infinite: NaN counts as lowest, and this says so
+
+    int k() const { return static_cast<int>(ids.size()); }
+};
+
+/// Routes one token. logits: [E], router bias included. selection_bias: [E] or empty. Everything in f32.
+/// Contract: ids distinct; the k best by selection score; a masked expert never appears; k = E with softmax equals kSoft; k = 1 equals kHard.
+void route(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> logits, std::span<const float> selection_bias,
+           RouteRow& row);
+
+/// Preference alone: [E] in, [E] out. For kSoftmaxAfterTopK it is the softmax over all experts.
+void preference(const RouterSpec& spec, std::span<const float> logits, std::span<float> out);
+
+}  // namespace gs

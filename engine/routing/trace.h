@@ -1,0 +1,115 @@
+// The trace: everything recorded while a run routes. Append-only on one thread; any number of readers hold snapshots.
+//
+//   TraceWriter writer(info);                            // run thread
+//   writer.begin_tokens(ids, Phase::kPrefill, policy);   // T rows, unpublished
+//   writer.set_route(moe_layer, row, logits, ids, weights);
+//   writer.publish();
+//   TraceSnapshot s = writer.snapshot();                 // O(1): any thread may then read it without a lock
+//   s.logits(layer, token)                               // span of E floats
+//
+// Chunks hold a fixed number of token rows; rows below a snapshot's token count never change again.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/routing/policy.h"
+#include "engine/routing/router.h"
+
+namespace gs {
+
+enum class Phase : uint8_t { kPrefill, kDecode };
+/// Where a number comes from. Shown beside it.
+enum class Provenance : uint8_t { kComputed, kWhatIf, kReplayed };
+const char* name_of(Provenance p);                       ///< "computed", "what-if", "replayed"
+const char* name_of(Phase p);                            ///< "prefill", "decode"
+
+/// Identity of a run: enough to label it, and to answer what-ifs without the model.
+struct TraceInfo {
+    std::string model_name;                              ///< general.name
+    std::string model_file;                              ///< file name without folder
+    std::string model_hash;                              ///< hex; see ModelInfo::hash
+    std::string architecture, family;
+    std::string engine, precision;                       ///< "cpu avx512", "exact"
+    std::string prompt;                                  ///< as typed
+    std::string template_name;                           ///< chat template used, or "raw"
+    std::string sampler;                                 ///< text form of the sampler settings with the seed
+    RouterSpec router;
+    int n_layers = 0;                                    ///< all layers, dense ones included
+    std::vector<int> moe_layers;                         ///< [M] layer index (blk.N) of each MoE layer
+    std::vector<std::vector<float>> selection_bias;      ///< [M][E], or empty
+    bool has_shared_expert = false;
+    uint64_t dense_bytes_per_token = 0;                  ///< weight bytes every token reads (attention, shared, head, …)
+    uint64_t expert_bytes = 0;                           ///< weight bytes of one routed expert in one layer
+    Provenance provenance = Provenance::kComputed;
+
+    int n_moe_layers() const { return static_cast<int>(moe_layers.size()); }
+};
+
+/// One token of the run. logprob: natural log of the probability the model gave this token (after temperature 1, over the whole vocabulary);
+/// NaN for the first token. entropy: nats, of that same distribution; NaN likewise.
+struct TokenRow {
+    int32_t id = 0;
+    Phase phase = Phase::kPrefill;
+    bool special = false;                                ///< control token: drawn as a bordered chip
+    uint32_t policy = 0;                                 ///< index into TraceSnapshot::policies()
+    float logprob = 0, entropy = 0;
+    std::string text;                                    ///< exact bytes of the piece, may be a fragment of a UTF-8 character
+};
+
+class TraceChunk;
+struct TraceShared;
+
+/// An immutable view of a run up to a token count. Cheap to copy.
+class TraceSnapshot {
+public:
+    TraceSnapshot() = default;
+    bool empty() const { return m_n_tokens == 0; }
+    int n_tokens() const { return m_n_tokens; }
+    const TraceInfo& info() const;                       ///< of an empty snapshot: a default TraceInfo
+    int n_moe_layers() const { return info().n_moe_layers(); }
+    int n_experts() const { return info().router.n_experts; }
+    const TokenRow& token(int token) const;
+    const Policy& policy(int token) const;               ///< policy in force for that token
+
+    // moe_layer is the row in TraceInfo::moe_layers, not the blk.N index.
+    std::span<const float> logits(int moe_layer, int token) const;    ///< [E]
+    std::span<const uint16_t> ids(int moe_layer, int token) const;    ///< [k of that token]
+    std::span<const float> weights(int moe_layer, int token) const;   ///< [k], same slots as ids
+
+    /// Changes whenever the content differs; for caches.
+    uint64_t revision() const { return m_revision; }
+
+private:
+    friend class TraceWriter;
+    std::shared_ptr<const TraceShared> m_shared;
+    int m_n_tokens = 0;
+    uint64_t m_revision = 0;
+};
+
+class TraceWriter {
+public:
+    explicit TraceWriter(TraceInfo info);
+    ~TraceWriter();
+    TraceWriter(TraceWriter&&) noexcept;
+    TraceWriter& operator=(TraceWriter&&) noexcept;
+
+    /// Opens rows for T tokens under one policy; they stay invisible until publish(). tokens: TokenRow::policy is filled in here.
+    void begin_tokens(std::span<const TokenRow> tokens, const Policy& policy);
+    /// Routing of the r-th open row at one MoE layer. logits: [E]; ids, weights: [k].
+    void set_route(int moe_layer, int row, std::span<const float> logits, std::span<const int32_t> ids, std::span<const float> weights);
+    void publish();
+    /// Drops the open rows (cancelled in the middle of a batch).
+    void abandon();
+    TraceSnapshot snapshot() const;
+    int n_tokens() const;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> m_impl;
+};
+
+}  // namespace gs

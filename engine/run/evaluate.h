@@ -1,0 +1,51 @@
+// Teacher-forced measurements: what a policy costs on a given text, against the model's own routing.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "engine/core/cancel.h"
+#include "engine/core/result.h"
+#include "engine/decode/decoder.h"
+
+namespace gs {
+
+/// One policy on one text, T tokens. Next-token quantities are means over positions first_scored..T-2.
+struct PolicyScore {
+    Policy policy;
+    int n_scored = 0;                        ///< positions averaged over
+    double perplexity = 0;                   ///< exp of the mean negative log-likelihood of the true next token
+    double kl = 0;                           ///< mean KL(reference ‖ this), nats
+    double top1_agreement = 0;               ///< share of positions with the same most probable token as the reference
+    std::vector<double> route_agreement;     ///< [M] per MoE layer with the reference (metrics.h), empty for a dense model
+    double mean_sum_weights = 0;             ///< mean Σ applied weights
+    double tokens_per_s = 0;                 ///< decode speed measured on `timed_tokens` single-token steps; 0 if not asked for
+    double bytes_per_token = 0;
+};
+
+struct EvaluateOptions {
+    int first_scored = 0;                    ///< skip the prompt wrapper, for example
+    int window = 512;                        ///< tokens per independent window; the cache starts empty at each
+    int timed_tokens = 0;                    ///< single-token decode steps to time per policy
+};
+
+/// Partial results as they come: rows done so far; called from the working thread.
+using ScoreProgress = std::function<void(const std::vector<PolicyScore>& done, double fraction)>;
+
+/// Scores each policy against `reference` (itself not in the list unless given). Reference logits are computed once per window and kept.
+/// Errors: kInput "text_too_short" (fewer than 2 tokens), kCancelled, those of Decoder.
+Result<std::vector<PolicyScore>> score_policies(Decoder& decoder, std::span<const int32_t> ids, const Policy& reference,
+                                                std::span<const Policy> policies, const EvaluateOptions& options,
+                                                const ScoreProgress& progress = {}, const CancelFlag* cancel = nullptr);
+
+/// k = 1..E under `topk`, the weight rule, temperature and layers of `base` kept.
+std::vector<Policy> sweep_policies(const Policy& base, int n_experts);
+
+/// A run re-done under another policy: both texts, and the first text scored under both (teacher-forced).
+struct PolicyComparison {
+    uint64_t run_a = 0, run_b = 0;           ///< RunResult ids
+    PolicyScore a, b;                        ///< on the tokens of run A; reference = A's policy
+    int first_difference = -1;               ///< first generated token that differs between the runs; -1 = equal
+};
+
+}  // namespace gs

@@ -1,0 +1,100 @@
+// The session: owns the model and the back end on one run thread. Commands go in from any thread and return at once; an immutable state
+// comes out of latest(). Views read the state and send commands; nothing else is shared.
+//
+//   Session session({.wake = [] { glfwPostEmptyEvent(); }});
+//   session.load_model(path);
+//   session.run(request);
+//   auto state = session.latest();            // every frame
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/model/model.h"
+#include "engine/ops/ops.h"
+#include "engine/run/evaluate.h"
+#include "engine/run/gates.h"
+#include "engine/run/run_types.h"
+
+namespace gs {
+
+enum class Activity : uint8_t { kIdle, kLoadingModel, kLoadingTrace, kRunning, kGates, kComparing, kSweeping };
+const char* name_of(Activity activity);            ///< for the status line: "idle", "loading model", …
+
+/// A message for the user; stays until dismissed.
+struct Notice {
+    uint64_t id = 0;
+    bool is_error = true;                          ///< false: a warning or a piece of news
+    Error error;
+};
+
+struct SweepResult {
+    std::vector<PolicyScore> rows;                 ///< k ascending; fills in while it runs
+    int native_k = 0, n_tokens = 0;
+    bool complete = false;
+};
+
+/// Everything the window shows. Immutable; parts are shared between successive states.
+struct SessionState {
+    uint64_t revision = 0;
+    Activity activity = Activity::kIdle;
+    double progress = 0;                           ///< 0..1 of the activity; < 0 unknown
+    std::string progress_text;                     ///< "312 of 804 MB"
+    double activity_seconds = 0;                   ///< since it began
+    std::shared_ptr<const ModelCard> model;        ///< null before a model is loaded (a replayed trace needs none)
+    std::shared_ptr<const RunResult> run;          ///< on screen; null only before anything was loaded
+    std::shared_ptr<const RunResult> previous;     ///< the run before it with the same prompt, for old beside new; or null
+    std::shared_ptr<const PolicyComparison> comparison;   ///< previous (A) against run (B); null until computed
+    std::shared_ptr<const GateComparison> gates;   ///< newest answer to request_gates
+    std::shared_ptr<const SweepResult> sweep;
+    std::optional<std::pair<std::filesystem::path, ModelEstimate>> estimate;   ///< answer to inspect_model, until loaded or dismissed
+    Policy policy;                                 ///< in force for the next token
+    std::vector<Notice> notices;
+    bool can_run() const { return model != nullptr; }
+};
+
+struct SessionOptions {
+    std::function<void()> wake;                    ///< called from the run thread when latest() has something new; at most once until latest() is called
+    OpsOptions ops;
+    bool reference_ops = false;                    ///< the oracle instead of the fast back end
+};
+
+class Session {
+public:
+    explicit Session(SessionOptions options);
+    ~Session();                                    ///< cancels and joins
+
+    std::shared_ptr<const SessionState> latest() const;
+
+    // Commands. Order is kept; a running computation is cancelled where the newer command makes it pointless (newest wins).
+    void inspect_model(const std::filesystem::path& path);        ///< header only; fills SessionState::estimate or a notice
+    void load_model(const std::filesystem::path& path);           ///< what is on screen stays until the new model is there
+    void load_trace(const std::filesystem::path& path);
+    void save_trace(const std::filesystem::path& path);           ///< of the run on screen; result as a notice
+    void run(const RunRequest& request);                          ///< stops the run before it
+    /// Runs the last request again under another policy and compares the two (text, KL, agreement): what dragging k ends in.
+    void rerun_and_compare(const Policy& policy);
+    void step(const RunRequest& request);                         ///< one token: starts paused if nothing is paused, else continues by one
+    void resume();                                                ///< goes on after a step
+    void stop();
+    void set_policy(const Policy& policy);                        ///< between two tokens of a running run, and for later ones
+    void request_gates(int token, int moe_layer);                 ///< of the run on screen; newest request wins
+    void request_sweep(const std::string& text, const Policy& base);
+    void cancel();                                                ///< whatever is going on: load, sweep, comparison
+    void dismiss_estimate();
+    void dismiss_notice(uint64_t id);
+    void notify(Notice notice);                                   ///< a message of the window's own, shown like the others
+
+    /// Blocks until idle with an empty queue, for tests and headless screenshots. False after the timeout.
+    bool wait_idle(double timeout_seconds) const;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> m_impl;
+};
+
+}  // namespace gs
