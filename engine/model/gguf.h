@@ -60,14 +60,23 @@ public:
     Result<std::vector<float>> get_float_array(std::string_view key) const;
     Result<std::vector<std::string_view>> get_string_array(std::string_view key) const;
     bool is_array(std::string_view key) const;
+    uint64_t array_size(std::string_view key) const;   ///< elements; 0 for a missing key or a value that is no array
     std::vector<GgufEntry> entries() const;
 
     std::span<const GgufTensor> tensors() const;
     const GgufTensor* find(std::string_view name) const;
 
+    /// Of each part: everything before its data section (header, metadata, tensor table).
+    std::vector<std::span<const std::byte>> headers() const;
+    /// True once a file on disk has become shorter than what was mapped; reads past its end have given zeros since.
+    bool shrank() const;
+
 private:
     struct Impl;
     explicit GgufFile(std::unique_ptr<Impl> impl);
+    static Result<GgufFile> open_part(const std::filesystem::path& path);
+    static Result<GgufFile> open_sibling(const std::filesystem::path& chosen, const std::string& name, uint64_t number, uint64_t count);
+    void append(GgufFile part);
     std::unique_ptr<Impl> m_impl;
 };
 

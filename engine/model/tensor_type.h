@@ -9,7 +9,10 @@ namespace gs {
 
 enum class TensorType : uint32_t {
     kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8, kIQ4_NL = 20, kBF16 = 30,
-    // Known sizes, weights not loadable yet: listed by `info`, refused by the loader with the type's name. Add the others likewise.
+    // Known sizes, weights not loadable yet: listed by `info`, refused by the loader with the type's name.
+    kQ8_1 = 9, kQ2_K = 10, kQ3_K = 11, kQ4_K = 12, kQ5_K = 13, kQ6_K = 14, kQ8_K = 15, kIQ2_XXS = 16, kIQ2_XS = 17, kIQ3_XXS = 18,
+    kIQ1_S = 19, kIQ3_S = 21, kIQ2_S = 22, kIQ4_XS = 23, kI8 = 24, kI16 = 25, kI32 = 26, kI64 = 27, kF64 = 28, kIQ1_M = 29,
+    kTQ1_0 = 34, kTQ2_0 = 35, kMXFP4 = 39, kNVFP4 = 40, kQ1_0 = 41, kQ2_0 = 42,
 };
 
 struct TensorTypeInfo {

@@ -1,0 +1,91 @@
+#include "engine/model/model_sizes.h"
+
+#include <fstream>
+#include <limits>
+#include <string>
+
+namespace gs {
+namespace {
+
+uint64_t multiply(uint64_t a, uint64_t b) {
+    uint64_t product = 0;
+    return __builtin_mul_overflow(a, b, &product) ? std::numeric_limits<uint64_t>::max() : product;
+}
+
+uint64_t params(const Weight& w) {
+    return w ? static_cast<uint64_t>(w.n_in) * static_cast<uint64_t>(w.n_out) * static_cast<uint64_t>(w.n_slabs) : 0;
+}
+
+struct Tally {
+    uint64_t bytes = 0, params = 0;
+    void add(const Weight& w) {
+        if (!w) return;
+        bytes += w.n_bytes();
+        params += gs::params(w);
+    }
+    void add(const FfnWeights& ffn) {
+        add(ffn.gate);
+        add(ffn.up);
+        add(ffn.down);
+    }
+};
+
+}  // namespace
+
+ModelSizes measure_model(const ModelSpec& spec, const ModelWeights& weights) {
+    Tally dense, experts;   // read by every token; the routed experts
+    dense.add(weights.output_norm);
+    dense.add(weights.output);
+    dense.add(weights.rope_freqs);
+    for (const LayerWeights& w : weights.layers) {
+        for (const Weight* each : {&w.attn_norm, &w.q, &w.k, &w.v, &w.q_bias, &w.k_bias, &w.v_bias, &w.q_norm, &w.k_norm, &w.attn_out,
+                                   &w.attn_out_bias, &w.ffn_norm, &w.router, &w.shared_gate})
+            dense.add(*each);
+        dense.add(w.dense);
+        dense.add(w.shared);
+        experts.add(w.experts);
+    }
+    const Weight& embedding = weights.token_embedding;
+    Tally lookup;
+    if (weights.output.data != embedding.data) lookup.add(embedding);
+    ModelSizes sizes;
+    sizes.weight_bytes = dense.bytes + experts.bytes + lookup.bytes;
+    sizes.total_params = dense.params + experts.params + lookup.params;
+    sizes.active_params = sizes.total_params;
+    sizes.dense_bytes_per_token = dense.bytes + embedding.row_bytes;
+    if (spec.is_moe()) {
+        const auto n_experts = static_cast<uint64_t>(spec.router.n_experts), n_used = static_cast<uint64_t>(spec.router.n_used);
+        sizes.active_params -= experts.params / n_experts * (n_experts - n_used);
+        sizes.expert_bytes = experts.bytes / (n_experts * spec.moe_layers.size());
+    }
+    return sizes;
+}
+
+uint64_t kv_bytes(const ModelSpec& spec, uint64_t n_ctx) {
+    const uint64_t width = static_cast<uint64_t>(spec.n_kv_heads) * static_cast<uint64_t>(spec.head_dim_k + spec.head_dim_v);
+    return multiply(multiply(static_cast<uint64_t>(spec.n_layers) * width, sizeof(float)), n_ctx);
+}
+
+uint64_t work_bytes(const ModelSpec& spec) {
+    constexpr uint64_t kBatch = 512;
+    const auto u = [](int n) { return static_cast<uint64_t>(n); };
+    const uint64_t attention = u(spec.n_heads) * u(spec.head_dim_k + spec.head_dim_v) + u(spec.n_kv_heads) * u(spec.head_dim_k + spec.head_dim_v);
+    const uint64_t ffn = 2 * (u(spec.dense_ff) + u(spec.shared_ff) + u(spec.router.n_used) * u(spec.expert_ff));
+    const uint64_t routing = u(spec.router.n_experts) + 2 * u(spec.router.n_used);
+    // Residual stream, normed input, sub-layer output, routed and shared sums: five rows of the width.
+    const uint64_t per_token = 5 * u(spec.n_embd) + attention + ffn + routing;
+    return (kBatch * per_token + u(spec.n_vocab)) * sizeof(float);
+}
+
+uint64_t available_memory() {
+    std::ifstream file("/proc/meminfo");
+    std::string key, unit;
+    uint64_t value = 0;
+    while (file >> key >> value) {
+        std::getline(file, unit);
+        if (key == "MemAvailable:") return value * 1024;
+    }
+    return 0;
+}
+
+}  // namespace gs

@@ -1,0 +1,27 @@
+// Internal to engine/model: bytes and parameters, counted from bound weights.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/model/model_spec.h"
+#include "engine/model/weights.h"
+
+namespace gs {
+
+struct ModelSizes {
+    uint64_t weight_bytes = 0;             ///< all tensors in use; a tied output head counts once
+    uint64_t total_params = 0;
+    uint64_t active_params = 0;            ///< without the experts that a token does not use
+    uint64_t dense_bytes_per_token = 0;    ///< see Model
+    uint64_t expert_bytes = 0;             ///< see Model; mean over layers where quantization differs
+};
+ModelSizes measure_model(const ModelSpec& spec, const ModelWeights& weights);
+
+/// f32 keys and values for n_ctx positions. Saturates at 2^64 - 1 (R24).
+uint64_t kv_bytes(const ModelSpec& spec, uint64_t n_ctx);
+/// Activations of one batch of 512 tokens, and logits of one.
+uint64_t work_bytes(const ModelSpec& spec);
+/// MemAvailable of this machine; 0 if unknown.
+uint64_t available_memory();
+
+}  // namespace gs
