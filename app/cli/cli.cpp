@@ -1,0 +1,68 @@
+#include "app/cli/cli.h"
+
+#include <exception>
+#include <new>
+
+#include <fmt/format.h>
+
+#include "app/base/paths.h"
+#include "app/cli/common.h"
+#ifdef GATESCOPE_HAVE_WINDOW
+#include "app/shell/app.h"
+#endif
+
+namespace app {
+
+static constexpr AddCommand kCommands[] = {add_run_command,   add_trace_command,  add_gates_command,      add_compare_command, add_sweep_command,
+                                           add_info_command,  add_verify_command, add_screenshot_command, add_bench_command,   add_selftest_command};
+
+static const char* kFooter =
+    "With no subcommand the window opens; FILE may be a model (.gguf) or a recorded run (.safetensors).\n"
+    "Examples:\n"
+    "  gatescope run --prompt \"What is a llama?\" -n 64\n"
+    "  gatescope run --prompt \"What is a llama?\" --policy k=1 --json\n"
+    "  gatescope sweep --text page.txt\n"
+    "Exit codes: 0 ok, 1 the run failed or was cancelled, 2 wrong usage, 3 bad input file, 4 device.";
+
+static std::string version_text() {
+    return fmt::format("gatescope {}\nengine: CPU ({}); this version has no CUDA engine, and nothing of it has run on a GPU", GATESCOPE_VERSION,
+                       fmt::join(gs::cpu_instruction_sets(), ", "));
+}
+
+static int open_window([[maybe_unused]] const WindowArguments& arguments) {
+#ifdef GATESCOPE_HAVE_WINDOW
+    return run_window(arguments);
+#else
+    return fail({gs::ErrorKind::kUsage, "no_window", "This build has no window", "it was configured with GATESCOPE_APP=OFF", "See gatescope --help for the commands"});
+#endif
+}
+
+static int parse_and_run(int argc, char** argv) {
+    CLI::App root{"Gatescope: see a Mixture-of-Experts model route", "gatescope"};
+    root.footer(kFooter);
+    root.set_version_flag("--version", version_text());
+    root.require_subcommand(0, 1);
+    WindowArguments window;
+    add_window_options(root, window);
+    CommandBody chosen;
+    for (AddCommand add : kCommands) add(root, chosen);
+    try {
+        root.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        const int code = root.exit(e);           // prints help or the message
+        return code == 0 ? 0 : gs::exit_code(gs::ErrorKind::kUsage);
+    }
+    return chosen ? chosen() : open_window(window);
+}
+
+int run_command_line(int argc, char** argv) {
+    try {
+        return parse_and_run(argc, argv);
+    } catch (const std::bad_alloc&) {
+        return fail({gs::ErrorKind::kRun, "out_of_memory", "Out of memory", "the system refused an allocation", "Use a shorter context (-c) or a smaller model"});
+    } catch (const std::exception& e) {
+        return fail({gs::ErrorKind::kRun, "unexpected", "The command failed", e.what(), "This is a bug worth reporting"});
+    }
+}
+
+}  // namespace app

@@ -1,0 +1,161 @@
+#include "app/cli/common.h"
+
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "app/base/paths.h"
+#include "engine/model/model.h"
+#include "engine/ops/ops.h"
+#include "engine/routing/metrics.h"
+#include "engine/run/generator.h"
+
+namespace app {
+
+void add_engine_options(CLI::App& command, EngineOptions& options) {
+    command.add_option("-m,--model", options.model, "GGUF file (default: the bundled model)");
+    command.add_option("-t,--threads", options.n_threads, "threads; 0 = all cores this process may use")->check(CLI::Range(0, 1024));
+    command.add_option("--precision", options.precision, "fast: 16-bit activations on quantized weights; exact: f32")
+        ->check(CLI::IsMember({"fast", "exact"}))->capture_default_str();
+    command.add_option("--engine", options.engine, "cpu, or reference: the slow oracle")->check(CLI::IsMember({"cpu", "reference"}))
+        ->capture_default_str();
+    command.add_option("-c,--context", options.n_ctx, "context length in tokens; 0 = the trained one, at most 4096")->check(CLI::Range(0, 1 << 20));
+}
+
+std::shared_ptr<gs::Ops> make_ops(const EngineOptions& options) {
+    if (options.engine == "reference") return gs::make_reference_ops();
+    return gs::make_cpu_ops({.n_threads = options.n_threads,
+                             .precision = options.precision == "exact" ? gs::Precision::kExact : gs::Precision::kFast});
+}
+
+gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& options) {
+    const bool show_progress = isatty(STDERR_FILENO);
+    gs::LoadOptions load{.n_ctx = options.n_ctx, .cancel = &interrupt_flag()};
+    if (show_progress)
+        load.progress = [](uint64_t done, uint64_t total) {
+            fmt::print(stderr, "\rloading {} of {} MB", done / 1000000, total / 1000000);
+        };
+    const std::filesystem::path path = options.model.empty() ? bundled_model_path() : std::filesystem::path(options.model);
+    auto model = gs::Model::load(path, load);
+    if (show_progress) fmt::print(stderr, "\r\x1b[K");
+    if (model)
+        for (const std::string& warning : (*model)->warnings) fmt::print(stderr, "gatescope: {}\n", warning);
+    return model;
+}
+
+gs::Result<std::unique_ptr<gs::Decoder>> open_decoder(const EngineOptions& options) {
+    GS_TRY(std::shared_ptr<const gs::Model> model, open_model(options));
+    return gs::Decoder::create(model, make_ops(options), {.n_ctx = options.n_ctx});
+}
+
+void add_prompt_options(CLI::App& command, PromptOptions& options) {
+    auto* text = command.add_option("-p,--prompt", options.prompt, "what to ask the model");
+    command.add_option("-f,--prompt-file", options.prompt_file, "read the prompt from a file; - is standard input")->excludes(text);
+    command.add_option("-n,--tokens", options.n_tokens, "most tokens to generate")->check(CLI::Range(0, 1 << 20))->capture_default_str();
+    command.add_flag("--raw", options.raw, "feed the prompt as it is, without the chat template");
+    command.add_option("--policy", options.policy, "routing policy, e.g. k=1  soft  rule=topk,k=2,k@4-7=1,mask@3=5:9")->capture_default_str();
+    command.add_option("--sampler", options.sampler, "e.g. temp=0.7,top_p=0.9,repeat=1.1,seed=1  or  greedy");
+    command.add_option("--seed", options.seed, "seed of the sampler; 0 = its default")->capture_default_str();
+    command.add_flag("--greedy", options.greedy, "always the most probable token");
+}
+
+gs::Result<gs::RunRequest> make_request(const PromptOptions& options) {
+    gs::RunRequest request;
+    request.prompt = options.prompt;
+    if (!options.prompt_file.empty()) {
+        GS_TRY(request.prompt, read_text(options.prompt_file));
+    }
+    request.mode = options.raw ? gs::PromptMode::kRaw : gs::PromptMode::kChat;
+    request.max_new_tokens = options.n_tokens;
+    GS_TRY(request.policy, gs::Policy::parse(options.policy));
+    if (!options.sampler.empty()) {
+        GS_TRY(request.sampler, gs::SamplerSettings::parse(options.sampler));
+    }
+    if (options.greedy) request.sampler.temperature = 0;
+    if (options.seed) request.sampler.seed = options.seed;
+    return request;
+}
+
+gs::Result<gs::RunResult> run_to_end(gs::Decoder& decoder, const gs::RunRequest& request, bool capture,
+                                     const std::function<void(const gs::RunResult&)>& on_token) {
+    GS_TRY(auto generator, gs::Generator::start(decoder, request, 1, capture));
+    while (!generator->done()) {
+        GS_TRY_VOID(generator->step(&interrupt_flag()));
+        if (on_token) on_token(generator->result());
+    }
+    return generator->result();
+}
+
+gs::Result<std::string> read_text(const std::string& path) {
+    constexpr size_t kMaxBytes = 64u << 20;
+    std::ifstream file;
+    if (path != "-") {
+        file.open(path, std::ios::binary);
+        if (!file || std::filesystem::is_directory(path))
+            return gs::Error{gs::ErrorKind::kInput, "cannot_open", fmt::format("Cannot read {}", path), "no such file, or no permission", "Check the path"};
+    }
+    std::istream& in = path == "-" ? std::cin : file;
+    std::string text(std::istreambuf_iterator<char>(in), {});
+    if (text.empty()) return gs::Error{gs::ErrorKind::kInput, "empty_text", fmt::format("{} has no text", path), "it is empty", "Give a text of at least a few words"};
+    if (text.size() > kMaxBytes)
+        return gs::Error{gs::ErrorKind::kInput, "too_large", fmt::format("{} is too large", path), fmt::format("{} bytes; at most {} are read", text.size(), kMaxBytes), "Cut it"};
+    return text;
+}
+
+std::vector<int32_t> tokenize_text(const gs::Model& model, const std::string& text) {
+    std::vector<int32_t> ids = model.tokenizer->encode(text, gs::SpecialTokens::kAsText);
+    model.tokenizer->add_special(ids);
+    return ids;
+}
+
+gs::CancelFlag& interrupt_flag() {
+    static gs::CancelFlag flag;
+    static const bool installed = [] {
+        // A second Ctrl+C ends the program at once.
+        std::signal(SIGINT, [](int) {
+            flag.set();
+            std::signal(SIGINT, SIG_DFL);
+        });
+        return true;
+    }();
+    (void)installed;
+    return flag;
+}
+
+void print_json(const Json& object) {
+    // Token texts can be fragments of a UTF-8 character: replaced, because JSON cannot hold them.
+    const std::string text = object.dump(2, ' ', false, Json::error_handler_t::replace);
+    fmt::print("{}\n", text);
+}
+
+int fail(const gs::Error& error) {
+    fmt::print(stderr, "gatescope: {}\n", error.message());
+    return gs::exit_code(error.kind);
+}
+
+Json to_json(const std::vector<double>& values) {
+    Json array = Json::array();
+    for (double v : values) array.push_back(v);
+    return array;
+}
+
+Json routing_json(const gs::TraceSnapshot& trace) {
+    Json layers = Json::array();
+    for (int m = 0; m < trace.n_moe_layers(); m++) {
+        const gs::LayerLoad load = gs::layer_load(trace, m, gs::PhaseFilter::kBoth);
+        const double k = load.n_tokens ? static_cast<double>(load.n_assignments) / load.n_tokens : 0;
+        layers.push_back({{"layer", trace.info().moe_layers[static_cast<size_t>(m)]},
+                          {"experts", trace.n_experts()},
+                          {"k", k},
+                          {"tokens", load.n_tokens},
+                          {"load", load.counts}});
+    }
+    return layers;
+}
+
+}  // namespace app

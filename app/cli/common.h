@@ -1,0 +1,67 @@
+// What the subcommands share: engine and run options, opening a model with progress, JSON output, errors, Ctrl+C.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "engine/core/cancel.h"
+#include "engine/core/result.h"
+#include "engine/decode/decoder.h"
+#include "engine/run/evaluate.h"
+#include "engine/run/run_types.h"
+
+namespace app {
+
+using Json = nlohmann::ordered_json;
+
+/// --model, --threads, --precision, --context: which engine runs which file.
+struct EngineOptions {
+    std::string model;                 ///< empty: the bundled one
+    int n_threads = 0;
+    std::string precision = "fast";
+    std::string engine = "cpu";
+    int n_ctx = 0;
+};
+void add_engine_options(CLI::App& command, EngineOptions& options);
+std::shared_ptr<gs::Ops> make_ops(const EngineOptions& options);
+/// Loads the model with progress on stderr (on a terminal) and its warnings.
+gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& options);
+gs::Result<std::unique_ptr<gs::Decoder>> open_decoder(const EngineOptions& options);
+
+/// --prompt / --prompt-file, -n, --raw, --policy, --sampler, --seed, --greedy.
+struct PromptOptions {
+    std::string prompt, prompt_file, policy = "native", sampler;
+    bool raw = false, greedy = false;
+    int n_tokens = 128;
+    uint64_t seed = 0;                 ///< 0: the default
+};
+void add_prompt_options(CLI::App& command, PromptOptions& options);
+gs::Result<gs::RunRequest> make_request(const PromptOptions& options);
+/// A whole run to its end; on_token after every step, for streaming.
+gs::Result<gs::RunResult> run_to_end(gs::Decoder& decoder, const gs::RunRequest& request, bool capture = true,
+                                     const std::function<void(const gs::RunResult&)>& on_token = {});
+
+/// A text file of the user's, or standard input for "-". Errors: kInput "cannot_open", "empty_text", "too_large" (64 MB).
+gs::Result<std::string> read_text(const std::string& path);
+/// Token ids of a text to be scored, BOS as the file asks.
+std::vector<int32_t> tokenize_text(const gs::Model& model, const std::string& text);
+
+/// Set by Ctrl+C.
+gs::CancelFlag& interrupt_flag();
+void print_json(const Json& object);
+/// Prints the message to stderr; returns its exit code.
+int fail(const gs::Error& error);
+
+Json to_json(const std::vector<double>& values);
+/// One scored policy, for `sweep` and `compare`.
+Json score_json(const gs::PolicyScore& score, const gs::ModelSpec& spec);
+void print_score_header();
+void print_score(const gs::PolicyScore& score);
+/// Load per MoE layer as in the `run` schema: [{layer, experts, k, load[E]}].
+Json routing_json(const gs::TraceSnapshot& trace);
+
+}  // namespace app

@@ -1,0 +1,109 @@
+// gatescope selftest: every instruction set of this machine against the reference, on the real model; and the facts routing must obey.
+// Needs no test framework, so that it runs where only the program is.
+#include <cmath>
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include "app/cli/cli.h"
+#include "app/cli/common.h"
+#include "engine/ops/ops.h"
+#include "engine/run/generator.h"
+
+namespace app {
+
+struct Check {
+    std::string name;
+    bool pass;
+    std::string detail;
+};
+
+/// Logits of the last of 12 tokens. Empty on failure.
+static std::vector<float> last_logits(std::shared_ptr<const gs::Model> model, std::shared_ptr<gs::Ops> ops, const std::string& policy) {
+    auto decoder = gs::Decoder::create(std::move(model), std::move(ops), {.n_ctx = 64});
+    auto parsed = gs::Policy::parse(policy);
+    if (!decoder || !parsed) return {};
+    (*decoder)->set_policy(*parsed);
+    std::vector<int32_t> ids;
+    for (int i = 0; i < 12; i++) ids.push_back((37 * i + 5) % (*decoder)->model().spec.n_vocab);
+    if (!(*decoder)->forward(ids, 0, gs::LogitRows::kLast)) return {};
+    const auto logits = (*decoder)->logits(0);
+    return {logits.begin(), logits.end()};
+}
+
+/// Root mean square difference over the reference's standard deviation: comparable between models of any logit scale.
+static double relative_difference(const std::vector<float>& a, const std::vector<float>& reference) {
+    if (a.size() != reference.size() || a.empty()) return INFINITY;
+    double sum = 0, mean = 0, variance = 0;
+    for (float r : reference) mean += r / static_cast<double>(reference.size());
+    for (size_t i = 0; i < a.size(); i++) {
+        sum += (a[i] - reference[i]) * static_cast<double>(a[i] - reference[i]);
+        variance += (reference[i] - mean) * (reference[i] - mean);
+    }
+    return std::sqrt(sum / variance);
+}
+
+static void check_instruction_sets(const std::shared_ptr<const gs::Model>& model, std::vector<Check>& checks) {
+    const std::vector<float> reference = last_logits(model, gs::make_reference_ops(), "native");
+    for (const std::string& set : gs::cpu_instruction_sets()) {
+        setenv("GATESCOPE_SIMD", set.c_str(), 1);
+        for (gs::Precision precision : {gs::Precision::kExact, gs::Precision::kFast}) {
+            const bool exact = precision == gs::Precision::kExact;
+            const double difference = relative_difference(last_logits(model, gs::make_cpu_ops({.precision = precision}), "native"), reference);
+            // f32 rounds each of ~10^3 additions by 2^-24 and 30 layers amplify it; fast rounds activations to 16 bits (2^-16 of a block's largest).
+            const double limit = exact ? 1e-4 : 1e-2;
+            checks.push_back({fmt::format("{} {} against the reference", set, exact ? "exact" : "fast"), difference < limit,
+                              fmt::format("relative difference of logits {:.1e}, limit {:.0e}", difference, limit)});
+        }
+    }
+    unsetenv("GATESCOPE_SIMD");
+}
+
+static void check_routing_facts(const std::shared_ptr<const gs::Model>& model, const EngineOptions& engine, std::vector<Check>& checks) {
+    const int n_experts = model->spec.router.n_experts;
+    const auto logits = [&](const std::string& policy) { return last_logits(model, make_ops(engine), policy); };
+    const std::vector<float> native = logits("native");
+    checks.push_back({"native routing repeats bit for bit", !native.empty() && native == logits("native"), ""});
+    checks.push_back({"top-k at the trained k is native", !native.empty() && native == logits(fmt::format("k={}", model->spec.router.n_used)), ""});
+    const double soft = relative_difference(logits(fmt::format("k={},weights=one", n_experts)), logits("soft"));
+    checks.push_back({"k = E with weights to one is the soft mixture", soft < 1e-4, fmt::format("relative difference {:.1e}", soft)});
+    checks.push_back({"k = 1 is hard gating", relative_difference(logits("k=1"), logits("hard")) < 1e-6, ""});
+    checks.push_back({"k = 1 changes the output", relative_difference(logits("k=1"), native) > 1e-3, ""});
+}
+
+static int selftest(const EngineOptions& engine, bool json) {
+    auto loaded = open_model(engine);
+    if (!loaded) return fail(loaded.error());
+    const std::shared_ptr<const gs::Model> model = *loaded;
+    std::vector<Check> checks;
+    check_instruction_sets(model, checks);
+    if (model->spec.is_moe()) check_routing_facts(model, engine, checks);
+    Json rows = Json::array();
+    int n_failed = 0;
+    for (const Check& check : checks) {
+        n_failed += !check.pass;
+        rows.push_back({{"check", check.name}, {"pass", check.pass}, {"detail", check.detail}});
+        if (!json) fmt::print("{:<4} {}  {}\n", check.pass ? "ok" : "FAIL", check.name, check.detail);
+    }
+    if (json)
+        print_json({{"checks", rows}, {"failed", n_failed}});
+    else
+        fmt::print("{} checks, {} failed\n", checks.size(), n_failed);
+    return n_failed ? 1 : 0;
+}
+
+void add_selftest_command(CLI::App& root, CommandBody& chosen) {
+    struct Options {
+        EngineOptions engine;
+        bool json = false;
+    };
+    auto options = std::make_shared<Options>();
+    options->engine.precision = "exact";
+    CLI::App* command = root.add_subcommand("selftest", "Check every instruction set of this machine against the reference engine");
+    command->footer("Example: gatescope selftest");
+    add_engine_options(*command, options->engine);
+    command->add_flag("--json", options->json, "one JSON object");
+    command->callback([options, &chosen] { chosen = [options] { return selftest(options->engine, options->json); }; });
+}
+
+}  // namespace app

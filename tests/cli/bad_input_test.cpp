@@ -1,0 +1,70 @@
+// Bad input ends in one clear message and the documented exit code; stdout stays empty.
+#include <gtest/gtest.h>
+
+#include "tests/cli/program.h"
+
+namespace {
+
+struct BadCase {
+    const char* name;
+    std::vector<std::string> arguments;
+    int exit_code;
+    const char* mentions;              ///< a word of the message that tells the user what was wrong
+};
+
+class BadInput : public testing::TestWithParam<BadCase> {};
+
+TEST_P(BadInput, IsToldAndGivesItsExitCode) {
+    const BadCase& c = GetParam();
+    const ProgramResult r = run_program(c.arguments);
+    EXPECT_EQ(r.exit_code, c.exit_code) << r.err;
+    EXPECT_NE(r.err.find(c.mentions), std::string::npos) << r.err;
+    EXPECT_TRUE(r.out.empty()) << r.out;
+}
+
+const std::string kGoldens = GATESCOPE_GOLDENS;
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, BadInput,
+    testing::Values(BadCase{"unknown_option", {"run", "--wat"}, 2, "--wat"},
+                    BadCase{"unknown_command", {"dance"}, 2, "dance"},
+                    BadCase{"no_prompt", {"run"}, 2, "prompt"},
+                    BadCase{"bad_policy", {"run", "--prompt", "x", "--policy", "k=banana"}, 2, "banana"},
+                    BadCase{"k_out_of_range", {"run", "--prompt", "x", "--policy", "k=17"}, 2, "16"},
+                    BadCase{"bad_sampler", {"run", "--prompt", "x", "--sampler", "temp=hot"}, 2, "hot"},
+                    BadCase{"missing_model", {"run", "--prompt", "x", "-m", "/nowhere/m.gguf"}, 3, "/nowhere/m.gguf"},
+                    BadCase{"truncated_model", {"info", kGoldens + "/bad/truncated-at-50.gguf"}, 3, "truncated-at-50.gguf"},
+                    BadCase{"unknown_architecture", {"run", "--prompt", "x", "-m", kGoldens + "/bad/architecture-unknown.gguf"}, 3, "granitemoe"},
+                    BadCase{"trace_that_is_none", {"trace", kGoldens + "/README.md"}, 3, "README.md"},
+                    BadCase{"missing_prompt_file", {"run", "--prompt-file", "/nowhere.txt"}, 3, "/nowhere.txt"},
+                    BadCase{"not_a_golden", {"verify", "/proc"}, 3, "/proc"}),
+    [](const auto& param) { return param.param.name; });
+
+TEST(BadInputFile, EmptyPromptFileIsRefused) {
+    const ProgramResult r = run_program({"run", "--prompt-file", temporary_file("empty.txt", "")});
+    EXPECT_EQ(r.exit_code, 3);
+    EXPECT_NE(r.err.find("empty"), std::string::npos) << r.err;
+}
+
+TEST(BadInputFile, BinaryPromptIsRunNotCrashedOn) {
+    std::string bytes;
+    for (int i = 0; i < 256; i++) bytes += static_cast<char>(i);
+    const ProgramResult r = run_program({"run", "--raw", "-n", "1", "--json", "--prompt-file", temporary_file("binary", bytes)});
+    EXPECT_EQ(r.exit_code, 0) << r.err;
+    EXPECT_TRUE(r.json().contains("text"));
+}
+
+TEST(BadInputFile, PromptOfTenMegabytesIsTooLongForTheContext) {
+    const ProgramResult r = run_program({"run", "--prompt-file", temporary_file("long.txt", std::string(10 << 20, 'a'))});
+    EXPECT_EQ(r.exit_code, 3);
+    EXPECT_NE(r.err.find("context"), std::string::npos) << r.err;
+}
+
+TEST(BadInputFile, UnwritableTraceFileIsTold) {
+    const std::string path = temporary_file("a-file", "kept") + "/below-a-file.safetensors";
+    const ProgramResult r = run_program({"trace", "--prompt", "x", "-n", "1", "--out", path});
+    EXPECT_EQ(r.exit_code, 1) << r.err;
+    EXPECT_NE(r.err.find("below-a-file"), std::string::npos) << r.err;
+}
+
+}  // namespace

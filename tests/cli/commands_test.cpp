@@ -1,0 +1,137 @@
+// The commands answer on the bundled model as README.md says, in text and in the JSON schemas.
+#include <cmath>
+#include <numeric>
+
+#include <gtest/gtest.h>
+
+#include "tests/cli/program.h"
+
+namespace {
+
+ProgramResult ask(const std::string& policy) {
+    return run_program({"run", "--prompt", "What is a llama?", "-n", "24", "--greedy", "--policy", policy, "--json"});
+}
+
+TEST(RunCommand, AnswersInReadableEnglishWithTheDocumentedFields) {
+    const ProgramResult r = ask("native");
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    const auto j = r.json();
+    EXPECT_NE(j["text"].get<std::string>().find("llama"), std::string::npos) << j["text"];
+    EXPECT_EQ(j["policy"], "native");
+    EXPECT_FALSE(j["engine"].get<std::string>().empty());
+    EXPECT_GT(j["timings"]["prefill_tokens_per_s"].get<double>(), 0);
+    EXPECT_GT(j["timings"]["decode_tokens_per_s"].get<double>(), 0);
+    size_t n_prefill = 0;
+    for (const auto& token : j["tokens"]) {
+        EXPECT_TRUE(token["id"].is_number_integer());
+        EXPECT_TRUE(token["text"].is_string());
+        n_prefill += token["phase"] == "prefill";
+    }
+    EXPECT_EQ(n_prefill, j["timings"]["prefill_tokens"].get<size_t>());
+    EXPECT_TRUE(j["tokens"].back()["logprob"].is_number());
+}
+
+TEST(RunCommand, LoadOfEveryLayerSumsToTokensTimesK) {
+    const auto j = ask("k=2").json();
+    ASSERT_EQ(j["routing"].size(), 30u);
+    for (const auto& layer : j["routing"]) {
+        const auto load = layer["load"].get<std::vector<int>>();
+        EXPECT_EQ(load.size(), 16u);
+        EXPECT_EQ(layer["experts"], 16);
+        EXPECT_EQ(layer["k"].get<double>(), 2.0);
+        EXPECT_EQ(std::accumulate(load.begin(), load.end(), 0), 2 * layer["tokens"].get<int>());
+    }
+}
+
+TEST(RunCommand, GivesTheSameTextForTheSameSeedAndAnotherForOneExpert) {
+    const auto native = ask("native").json()["text"];
+    EXPECT_EQ(native, ask("native").json()["text"]);
+    EXPECT_NE(native, ask("k=1").json()["text"]);
+}
+
+TEST(GatesCommand, ComparesSoftHardAndEveryK) {
+    const ProgramResult r = run_program({"gates", "--prompt", "What is a llama?", "--layer", "12", "--json"});
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    const auto j = r.json();
+    EXPECT_EQ(j["layer"], 12);
+    std::vector<double> errors(17, -1);
+    for (const auto& rule : j["rules"]) {
+        EXPECT_EQ(rule["weights"].size(), 16u);
+        const auto weights = rule["weights"].get<std::vector<double>>();
+        EXPECT_NEAR(std::accumulate(weights.begin(), weights.end(), 0.0), rule["sum"].get<double>(), 1e-5);
+        if (rule["rule"] == "soft") {
+            EXPECT_EQ(rule["error_vs_soft"].get<double>(), 0.0);
+        }
+        if (rule["rule"] == "topk") errors[rule["k"].get<size_t>()] = rule["error_vs_soft"].get<double>();
+    }
+    for (size_t k = 1; k <= 16; k++) EXPECT_GE(errors[k], 0) << "k=" << k;
+    EXPECT_LT(errors[16], 1e-5);         // all experts with softmax weights are the soft mixture
+    EXPECT_GT(errors[1], errors[8]);
+}
+
+TEST(SweepCommand, PerplexityFallsFromOneToFourExpertsAsTheModelCardSays) {
+    const ProgramResult r = run_program({"sweep", "--text", std::string(GATESCOPE_SOURCE) + "/tests/cli/page.txt", "--timed", "2", "--json"});
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    const auto j = r.json();
+    const auto rows = j["rows"];
+    ASSERT_EQ(rows.size(), 16u);
+    for (size_t i = 0; i < 3; i++) {
+        EXPECT_GT(rows[i]["perplexity"].get<double>(), rows[i + 1]["perplexity"].get<double>()) << "k=" << i + 1;
+        EXPECT_LT(rows[i]["top1_agreement"].get<double>(), rows[i + 1]["top1_agreement"].get<double>()) << "k=" << i + 1;
+        EXPECT_LT(rows[i]["bytes_per_token"].get<double>(), rows[i + 1]["bytes_per_token"].get<double>());
+    }
+    EXPECT_NEAR(rows[3]["kl"].get<double>(), 0.0, 1e-9);   // k = 4 is native
+    EXPECT_GT(rows[0]["tokens_per_s"].get<double>(), 0);
+}
+
+TEST(TraceCommand, RecordsWhatItThenDescribes) {
+    const std::string file = temporary_path("run.safetensors");
+    ASSERT_EQ(run_program({"trace", "--prompt", "Hello", "-n", "4", "--out", file}).exit_code, 0);
+    const ProgramResult r = run_program({"trace", file, "--json"});
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    EXPECT_EQ(r.json()["provenance"], "replayed");
+    EXPECT_EQ(r.json()["prompt"], "Hello");
+    EXPECT_EQ(r.json()["layers"].size(), 30u);
+}
+
+TEST(CompareCommand, FindsNoDifferenceBetweenARunAndItself) {
+    const std::string file = temporary_path("same.safetensors");
+    ASSERT_EQ(run_program({"trace", "--prompt", "Hello", "-n", "4", "--out", file}).exit_code, 0);
+    const auto j = run_program({"compare", file, file, "--json"}).json();
+    EXPECT_EQ(j["first_difference"], -1);
+    for (const auto& layer : j["layers"]) {
+        EXPECT_EQ(layer["route_agreement"], 1.0);
+        EXPECT_EQ(layer["load_jsd_bits"], 0.0);
+    }
+}
+
+TEST(CompareCommand, StatesTheCostOfEveryRuleAgainstNative) {
+    const ProgramResult r = run_program({"compare", "--prompt", "What is a llama?", "-n", "8", "--rules", "--json"});
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    const auto rows = r.json()["rows"];
+    ASSERT_EQ(rows.size(), 4u);
+    EXPECT_EQ(rows[0]["kl"], 0.0);
+    EXPECT_GT(rows[2]["kl"].get<double>(), rows[1]["kl"].get<double>());   // hard is further from native than soft
+    EXPECT_EQ(rows[0]["route_agreement"].size(), 30u);
+}
+
+TEST(InfoCommand, EstimatesMemoryBeforeLoading) {
+    const auto j = run_program({"info", "--json"}).json();
+    EXPECT_EQ(j["experts"], 16);
+    EXPECT_EQ(j["experts_used"], 4);
+    EXPECT_EQ(j["layers"], 30);
+    EXPECT_GT(j["memory_needed"].get<uint64_t>(), j["weight_bytes"].get<uint64_t>());
+}
+
+TEST(VerifyCommand, PassesAGoldenModelInTheDocumentedSchema) {
+    const ProgramResult r = run_program({"verify", std::string(GATESCOPE_GOLDENS) + "/models/olmoe", "--json"});
+    EXPECT_EQ(r.exit_code, 0) << r.err << r.out;
+    for (const auto& c : r.json()["cases"]) {
+        EXPECT_TRUE(c["pass"].get<bool>()) << c.dump();
+        EXPECT_TRUE(c.contains("case") && c.contains("max_abs_logit_diff") && c.contains("expert_agreement"));
+    }
+}
+
+TEST(SelftestCommand, PassesOnThisMachine) { EXPECT_EQ(run_program({"selftest"}).exit_code, 0); }
+
+}  // namespace
