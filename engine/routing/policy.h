@@ -6,7 +6,7 @@
 //
 // Grammar: comma-separated items. `rule=native|soft|hard|topk`, `k=N`, `temp=X`, `weights=trained|one|native-sum`, and with a layer
 // range `@L`, `@L-M` or `@*`: `k@R=N`, `rule@R=…`, `temp@R=X`, `mask@R=E:E…`, `force@R=E:E…`. Later items win. Layers count MoE layers'
-// own layer index in the model (blk.N).
+// own layer index in the model (blk.N). A k without a rule beside it (in the text, or of the same range) means topk.
 #pragma once
 
 #include <optional>
@@ -19,13 +19,15 @@
 
 namespace gs {
 
+constexpr float kMinTemperature = 0.001f, kMaxTemperature = 1000.0f;
+
 struct Policy {
     GateRule rule = GateRule::kNative;
     int k = 0;                                       ///< 0 = the model's own k
     float temperature = 1.0f;
     WeightRule weight_rule = WeightRule::kAsTrained;
 
-    /// One `item@first-last=value`. Unset fields inherit. last is inclusive.
+    /// One `item@first-last=value`. Unset fields inherit. last is inclusive; 0 and INT_MAX are all layers (`@*`).
     struct LayerItem {
         int first = 0, last = 0;
         std::optional<GateRule> rule;
@@ -46,7 +48,7 @@ struct Policy {
     std::string to_text() const;
     /// Checks ranges against a model: experts < n_experts, k in 1..n_experts, layers < n_layers, at least one unmasked expert.
     Result<void> check(const RouterSpec& spec, int n_layers) const;
-    /// The policy of one layer, ready for route(). n_experts sizes the masks.
+    /// The policy of one layer, ready for route(). n_experts sizes the masks; experts beyond it are left out (check() names them).
     LayerPolicy for_layer(int layer, int n_experts) const;
 };
 

@@ -36,7 +36,7 @@ struct RouterSpec {
 
 enum class GateRule : uint8_t {
     kNative,  ///< as trained: the model's own rule, bit-identical to no policy
-    kSoft,    ///< all experts, weights = normalised preference
+    kSoft,    ///< all experts whatever the groups, weights = normalised preference times the model's scale
     kHard,    ///< the best expert alone
     kTopK     ///< the best k by selection score
 };
@@ -49,27 +49,29 @@ struct LayerPolicy {
     float temperature = 1.0f;               ///< logits are divided by it before everything else; > 0
     WeightRule weight_rule = WeightRule::kAsTrained;
     std::vector<uint8_t> masked;            ///< [E] or empty; 1 = can never be chosen
-    std::vector<uint8_t> forced;            ///< [E] or empty; 1 = chosen before all others (counts towards k)
+    std::vector<uint8_t> forced;            ///< [E] or empty; 1 = chosen before all others (counts towards k; a mask is stronger)
 
     /// True when routing is exactly the model's own.
     bool is_native() const;
-    /// Number of experts a token uses under this policy (masked experts reduce it when fewer remain).
+    /// Number of experts a token uses under this policy (masked experts reduce it when fewer remain). An upper bound when masks meet
+    /// group-limited routing: the groups that a token keeps may hold fewer.
     int experts_per_token(const RouterSpec& spec) const;
 };
 
 /// Result of routing one token at one layer, with scratch space; reuse it to avoid allocation.
 struct RouteRow {
     std::vector<float> preference;          ///< [E] softmax / sigmoid / … of logits / temperature, before bias and masks
-    std::vector<float> selection;           ///< [E] selection score; -inf where masked or outside the kept groups
+    std::vector<float> selection;           ///< [E] selection score; -inf where masked or outside the kept groups (unless forced)
     std::vector<int32_t> ids;               ///< [k] best first by selection score (forced ones too); ties: lower index first
     std::vector<float> weights;             ///< [k] applied weights, same slots
-    bool nonfinite = false;                 ///< a logit was NaN or infinite: NaN counts as lowest, and this says so
+    bool nonfinite = false;                 ///< a logit was NaN or infinite: NaN counts as lowest, infinite as largest finite
 
     int k() const { return static_cast<int>(ids.size()); }
 };
 
 /// Routes one token. logits: [E], router bias included. selection_bias: [E] or empty. Everything in f32.
 /// Contract: ids distinct; the k best by selection score; a masked expert never appears; k = E with softmax equals kSoft; k = 1 equals kHard.
+/// Does not allocate once `row` has been used with E experts.
 void route(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> logits, std::span<const float> selection_bias,
            RouteRow& row);
 

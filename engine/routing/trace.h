@@ -55,7 +55,7 @@ struct TokenRow {
     int32_t id = 0;
     Phase phase = Phase::kPrefill;
     bool special = false;                                ///< control token: drawn as a bordered chip
-    uint32_t policy = 0;                                 ///< index into TraceSnapshot::policies()
+    uint32_t policy = 0;                                 ///< number of the policy in force; equal number = equal policy, see TraceSnapshot::policy
     float logprob = 0, entropy = 0;
     std::string text;                                    ///< exact bytes of the piece, may be a fragment of a UTF-8 character
 };
@@ -85,6 +85,7 @@ public:
 
 private:
     friend class TraceWriter;
+    friend TraceSnapshot what_if_trace(const TraceSnapshot& trace, const Policy& policy);
     std::shared_ptr<const TraceShared> m_shared;
     int m_n_tokens = 0;
     uint64_t m_revision = 0;
@@ -97,15 +98,19 @@ public:
     TraceWriter(TraceWriter&&) noexcept;
     TraceWriter& operator=(TraceWriter&&) noexcept;
 
-    /// Opens rows for T tokens under one policy; they stay invisible until publish(). tokens: TokenRow::policy is filled in here.
+    /// Opens rows for T tokens under one policy; they stay invisible until publish(). tokens: TokenRow::policy is filled in here. Called
+    /// again before publish(), it opens more rows after these.
     void begin_tokens(std::span<const TokenRow> tokens, const Policy& policy);
-    /// Routing of the r-th open row at one MoE layer. logits: [E]; ids, weights: [k].
+    /// Routing of the r-th open row at one MoE layer. logits: [E]; ids, weights: [k], 1 <= k <= E.
     void set_route(int moe_layer, int row, std::span<const float> logits, std::span<const int32_t> ids, std::span<const float> weights);
+    /// Log-probability and entropy of the r-th open row, for callers that know them only after the forward pass.
+    void set_scores(int row, float logprob, float entropy);
+    /// Shows the open rows to later snapshots. Every MoE layer of every open row must have its route.
     void publish();
     /// Drops the open rows (cancelled in the middle of a batch).
     void abandon();
-    TraceSnapshot snapshot() const;
-    int n_tokens() const;
+    TraceSnapshot snapshot() const;                      ///< of what is published; from any thread
+    int n_tokens() const;                                ///< published
 
 private:
     struct Impl;

@@ -1,0 +1,158 @@
+#include "engine/routing/policy.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include <fmt/format.h>
+
+namespace gs {
+namespace {
+
+constexpr int kAllLayers = std::numeric_limits<int>::max();
+
+Error bad_policy(std::string why, std::string remedy = "See the policy grammar in README.md, for example rule=topk,k=2,k@4-7=1") {
+    return {ErrorKind::kUsage, "bad_policy", "Routing policy", std::move(why), std::move(remedy)};
+}
+
+std::string range_text(const Policy::LayerItem& item) {
+    if (item.first == 0 && item.last == kAllLayers) return "*";
+    return item.first == item.last ? fmt::format("{}", item.first) : fmt::format("{}-{}", item.first, item.last);
+}
+
+void set_flags(std::vector<uint8_t>& flags, const std::vector<int>& experts, int n_experts) {
+    if (experts.empty()) return;
+    flags.resize(static_cast<size_t>(n_experts), 0);
+    for (int e : experts) {
+        if (e >= 0 && e < n_experts) flags[e] = 1;
+    }
+}
+
+int count(const std::vector<uint8_t>& flags) {
+    return static_cast<int>(std::count_if(flags.begin(), flags.end(), [](uint8_t f) { return f != 0; }));
+}
+
+Result<void> check_number(std::string_view item, int k, float temperature, int n_experts) {
+    if (k < 0 || k > n_experts) return bad_policy(fmt::format("{}={} is outside 1..{}, the experts of this model", item, k, n_experts));
+    if (!(temperature >= kMinTemperature && temperature <= kMaxTemperature)) {
+        return bad_policy(fmt::format("temperature {} is outside {}..{}", temperature, kMinTemperature, kMaxTemperature));
+    }
+    return {};
+}
+
+Result<void> check_item(const Policy::LayerItem& item, int n_experts, int n_layers) {
+    const std::string range = range_text(item);
+    if (item.first < 0 || item.first > item.last) return bad_policy(fmt::format("@{} is not a layer range", range));
+    if (item.last >= n_layers && item.last != kAllLayers) {
+        return bad_policy(fmt::format("@{} is outside the layers of this model, 0..{}", range, n_layers - 1));
+    }
+    if (item.k && *item.k < 1) return bad_policy(fmt::format("k@{}={} is outside 1..{}", range, *item.k, n_experts));
+    GS_TRY_VOID(check_number(fmt::format("k@{}", range), item.k.value_or(1), item.temperature.value_or(1.0f), n_experts));
+    for (const auto& [name, experts] : {std::pair{"mask", &item.masked}, std::pair{"force", &item.forced}}) {
+        for (int e : *experts) {
+            if (e >= 0 && e < n_experts) continue;
+            return bad_policy(fmt::format("{}@{} names expert {}, but the experts of this model are 0..{}", name, range, e, n_experts - 1));
+        }
+    }
+    return {};
+}
+
+/// What holds for a layer only when all its items are put together.
+Result<void> check_layer(const LayerPolicy& policy, const RouterSpec& spec, int layer) {
+    if (count(policy.masked) >= spec.n_experts) {
+        return bad_policy(fmt::format("layer {}: mask leaves no expert", layer), "Leave at least one expert unmasked");
+    }
+    const int n_forced = count(policy.forced), k = policy.experts_per_token(spec);
+    if (n_forced > k) {
+        return bad_policy(fmt::format("layer {}: force names {} experts, but a token uses only {}", layer, n_forced, k), "Force fewer or raise k");
+    }
+    for (size_t e = 0; e < policy.forced.size() && !policy.masked.empty(); ++e) {
+        if (policy.forced[e] && policy.masked[e]) {
+            return bad_policy(fmt::format("layer {}: expert {} is both masked and forced", layer, e), "Drop one of the two");
+        }
+    }
+    return {};
+}
+
+std::string list_text(const std::vector<int>& experts) { return fmt::format("{}", fmt::join(experts, ":")); }
+
+}  // namespace
+
+bool Policy::is_native() const {
+    const auto changes_nothing = [](const LayerItem& item) {
+        return !item.k && item.masked.empty() && item.forced.empty() && item.rule.value_or(GateRule::kNative) == GateRule::kNative &&
+               item.temperature.value_or(1.0f) == 1.0f;
+    };
+    return rule == GateRule::kNative && temperature == 1.0f && weight_rule == WeightRule::kAsTrained &&
+           std::all_of(layers.begin(), layers.end(), changes_nothing);
+}
+
+std::string Policy::to_text() const {
+    std::vector<std::string> items;
+    if (rule == GateRule::kTopK && k > 0) {
+        items.push_back(fmt::format("k={}", k));
+    } else if (rule != GateRule::kNative || k > 0) {
+        items.push_back(name_of(rule));
+        if (k > 0) items.push_back(fmt::format("k={}", k));
+    }
+    if (temperature != 1.0f) items.push_back(fmt::format("temp={}", temperature));
+    if (weight_rule != WeightRule::kAsTrained) items.push_back(fmt::format("weights={}", name_of(weight_rule)));
+    for (const LayerItem& item : layers) {
+        const std::string range = range_text(item);
+        if (item.rule) items.push_back(fmt::format("rule@{}={}", range, name_of(*item.rule)));
+        if (item.k) items.push_back(fmt::format("k@{}={}", range, *item.k));
+        if (item.temperature) items.push_back(fmt::format("temp@{}={}", range, *item.temperature));
+        if (!item.masked.empty()) items.push_back(fmt::format("mask@{}={}", range, list_text(item.masked)));
+        if (!item.forced.empty()) items.push_back(fmt::format("force@{}={}", range, list_text(item.forced)));
+    }
+    return items.empty() ? "native" : fmt::format("{}", fmt::join(items, ","));
+}
+
+Result<void> Policy::check(const RouterSpec& spec, int n_layers) const {
+    if (spec.n_experts == 0) {
+        if (is_native()) return {};
+        return bad_policy("this model is dense: it has no experts to choose from", "Use the policy native");
+    }
+    GS_TRY_VOID(check_number("k", k, temperature, spec.n_experts));
+    for (const LayerItem& item : layers) GS_TRY_VOID(check_item(item, spec.n_experts, n_layers));
+    for (int layer = 0; layer < n_layers; ++layer) GS_TRY_VOID(check_layer(for_layer(layer, spec.n_experts), spec, layer));
+    return {};
+}
+
+LayerPolicy Policy::for_layer(int layer, int n_experts) const {
+    LayerPolicy out;
+    out.rule = rule;
+    out.k = k;
+    out.temperature = temperature;
+    out.weight_rule = weight_rule;
+    for (const LayerItem& item : layers) {
+        if (layer < item.first || layer > item.last) continue;
+        if (item.k) {
+            out.k = *item.k;
+            out.rule = GateRule::kTopK;
+        }
+        if (item.rule) out.rule = *item.rule;
+        if (item.temperature) out.temperature = *item.temperature;
+        set_flags(out.masked, item.masked, n_experts);
+        set_flags(out.forced, item.forced, n_experts);
+    }
+    return out;
+}
+
+std::vector<LayerPolicy> resolve(const Policy& policy, const RouterSpec& spec, int n_layers) {
+    std::vector<LayerPolicy> out;
+    out.reserve(static_cast<size_t>(std::max(n_layers, 0)));
+    for (int layer = 0; layer < n_layers; ++layer) out.push_back(policy.for_layer(layer, spec.n_experts));
+    return out;
+}
+
+const char* name_of(GateRule rule) {
+    constexpr std::array names = {"native", "soft", "hard", "topk"};
+    return names[static_cast<size_t>(rule)];
+}
+const char* name_of(WeightRule rule) {
+    constexpr std::array names = {"trained", "one", "native-sum"};
+    return names[static_cast<size_t>(rule)];
+}
+
+}  // namespace gs

@@ -1,0 +1,218 @@
+#include "engine/routing/router.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "engine/core/check.h"
+#include "engine/routing/router_math.h"
+
+namespace gs {
+namespace {
+
+constexpr float kLowest = std::numeric_limits<float>::lowest();
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+// Beyond this many experts per token, sorting beats keeping a short list in order.
+constexpr int kShortList = 32;
+
+bool is_set(const std::vector<uint8_t>& flags, int expert) { return !flags.empty() && flags[expert] != 0; }
+bool any(const std::vector<uint8_t>& flags) {
+    return std::any_of(flags.begin(), flags.end(), [](uint8_t f) { return f != 0; });
+}
+
+/// Selection scores before groups and masks (moe-families.md section 2, step 3). NaN logits become the lowest finite score, so that they
+/// come last but can still be taken when nothing else is left.
+void selection_scores(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> logits, std::span<const float> bias,
+                      RouteRow& row) {
+    const size_t n = logits.size();
+    const bool by_logits = spec.select_by_logits || spec.score == ScoreFn::kSoftmaxAfterTopK;
+    if (by_logits) {
+        for (size_t e = 0; e < n; ++e) row.selection[e] = scaled_logit(logits[e], policy.temperature);
+    } else {
+        std::copy(row.preference.begin(), row.preference.end(), row.selection.begin());
+    }
+    if (!bias.empty() && !spec.select_by_logits) {
+        for (size_t e = 0; e < n; ++e) row.selection[e] += bias[e];
+    }
+    if (row.nonfinite) {
+        for (size_t e = 0; e < n; ++e) {
+            if (std::isnan(logits[e])) row.selection[e] = kLowest;
+        }
+    }
+    for (size_t e = 0; e < n && !policy.masked.empty(); ++e) {
+        if (policy.masked[e]) row.selection[e] = kMinusInfinity;
+    }
+}
+
+/// Score of one group of experts: the largest, or the sum of the two largest that are not masked; -inf when all are.
+float group_score(GroupScore kind, std::span<const float> scores) {
+    float best = kMinusInfinity, second = kMinusInfinity;
+    for (float s : scores) {
+        if (s > best) {
+            second = best;
+            best = s;
+        } else if (s > second) {
+            second = s;
+        }
+    }
+    return kind == GroupScore::kTop2Sum && second > kMinusInfinity ? best + second : best;
+}
+
+/// Group-limited routing (step 4): -inf outside the best groups. Equal groups: lower index first. A forced expert is kept anyway.
+void limit_groups(const RouterSpec& spec, const LayerPolicy& policy, std::span<float> selection) {
+    float scores[1024];
+    const int size = spec.n_experts / spec.n_groups;
+    for (int g = 0; g < spec.n_groups; ++g) scores[g] = group_score(spec.group_score, selection.subspan(static_cast<size_t>(g) * size, size));
+    for (int g = 0; g < spec.n_groups; ++g) {
+        int better = 0;
+        for (int o = 0; o < spec.n_groups; ++o) better += scores[o] > scores[g] || (scores[o] == scores[g] && o < g);
+        if (better < spec.n_groups_used) continue;
+        for (int e = g * size; e < (g + 1) * size; ++e) {
+            if (!is_set(policy.forced, e)) selection[e] = kMinusInfinity;
+        }
+    }
+}
+
+/// Appends to ids the best experts that `wanted` accepts, best first, until there are k. Ties: lower index first. Never one at -inf.
+template <class Wanted>
+void append_best(std::span<const float> selection, int k, Wanted wanted, std::vector<int32_t>& ids) {
+    const size_t start = ids.size();
+    const size_t room = static_cast<size_t>(k) - start;
+    const auto before = [&](int32_t a, int32_t b) { return selection[a] > selection[b] || (selection[a] == selection[b] && a < b); };
+    const int n = static_cast<int>(selection.size());
+    if (room > kShortList) {
+        for (int e = 0; e < n; ++e) {
+            if (selection[e] > kMinusInfinity && wanted(e)) ids.push_back(e);
+        }
+        std::sort(ids.begin() + static_cast<std::ptrdiff_t>(start), ids.end(), before);
+        if (ids.size() > static_cast<size_t>(k)) ids.resize(k);
+        return;
+    }
+    float scores[kShortList];
+    int32_t best[kShortList];
+    size_t count = 0;
+    float worst = kMinusInfinity;  // to be beaten: the k-th best so far, once there are k
+    for (int e = 0; e < n; ++e) {
+        const float s = selection[e];
+        if (!(s > worst) || !wanted(e)) continue;
+        size_t slot = count < room ? count++ : room - 1;
+        for (; slot > 0 && scores[slot - 1] < s; --slot) {  // strict: an equal one with a lower index stays ahead
+            scores[slot] = scores[slot - 1];
+            best[slot] = best[slot - 1];
+        }
+        scores[slot] = s;
+        best[slot] = e;
+        if (count == room) worst = scores[room - 1];
+    }
+    ids.insert(ids.end(), best, best + count);
+}
+
+void select(const LayerPolicy& policy, int k, RouteRow& row) {
+    row.ids.clear();
+    if (k == 0) return;
+    if (!any(policy.forced)) {
+        append_best(row.selection, k, [](int) { return true; }, row.ids);
+        return;
+    }
+    append_best(row.selection, k, [&](int e) { return policy.forced[e] != 0; }, row.ids);
+    if (row.k() < k) append_best(row.selection, k, [&](int e) { return policy.forced[e] == 0; }, row.ids);
+    std::sort(row.ids.begin(), row.ids.end(), [&](int32_t a, int32_t b) {
+        return row.selection[a] > row.selection[b] || (row.selection[a] == row.selection[b] && a < b);
+    });
+}
+
+float sum_of(std::span<const float> values) {
+    float sum = 0;
+    for (float v : values) sum += v;
+    return sum;
+}
+
+/// Divides by the denominator; all-zero weights (every score underflowed) stay zero instead of becoming NaN.
+void divide(std::span<float> weights, float denominator) {
+    if (denominator <= 0) return;
+    for (float& w : weights) w /= denominator;
+}
+
+/// Steps 6 to 9 for the chosen experts. Soft takes the normalised preference and the model's scale, so that k = E equals it.
+void trained_weights(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> logits, RouteRow& row) {
+    row.weights.resize(row.ids.size());
+    const bool soft = policy.rule == GateRule::kSoft;
+    for (size_t j = 0; j < row.ids.size(); ++j) row.weights[j] = row.preference[row.ids[j]];
+    if (soft) {
+        divide(row.weights, sum_of(row.weights));
+    } else if (spec.score == ScoreFn::kSoftmaxAfterTopK) {
+        for (size_t j = 0; j < row.ids.size(); ++j) row.weights[j] = scaled_logit(logits[row.ids[j]], policy.temperature);
+        softmax_in_place(row.weights);
+    }
+    if (spec.renormalise && !soft) divide(row.weights, std::max(sum_of(row.weights), spec.norm_floor));
+    if (spec.scale != 0 && spec.scale != 1) {
+        for (float& w : row.weights) w *= spec.scale;
+    }
+}
+
+void route_once(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> logits, std::span<const float> bias,
+                RouteRow& row) {
+    const size_t n = logits.size();
+    row.preference.resize(n);
+    row.selection.resize(n);
+    row.ids.reserve(n);
+    row.weights.reserve(n);
+    row.nonfinite = scores_of(spec.score, logits, policy.temperature, row.preference);
+    selection_scores(spec, policy, logits, bias, row);
+    if (spec.n_groups > 1 && policy.rule != GateRule::kSoft) limit_groups(spec, policy, row.selection);
+    select(policy, policy.experts_per_token(spec), row);
+    trained_weights(spec, policy, logits, row);
+}
+
+}  // namespace
+
+bool LayerPolicy::is_native() const {
+    return rule == GateRule::kNative && temperature == 1.0f && weight_rule == WeightRule::kAsTrained && !any(masked) && !any(forced);
+}
+
+int LayerPolicy::experts_per_token(const RouterSpec& spec) const {
+    const int n_masked = static_cast<int>(std::count_if(masked.begin(), masked.end(), [](uint8_t f) { return f != 0; }));
+    int left = std::max(spec.n_experts - n_masked, 0);
+    if (spec.n_groups > 1 && rule != GateRule::kSoft) {
+        const int n_forced = static_cast<int>(std::count_if(forced.begin(), forced.end(), [](uint8_t f) { return f != 0; }));
+        left = std::min(left, spec.n_experts / spec.n_groups * spec.n_groups_used + n_forced);
+    }
+    switch (rule) {
+        case GateRule::kNative: return std::min(spec.n_used, left);
+        case GateRule::kSoft: return left;
+        case GateRule::kHard: return std::min(1, left);
+        case GateRule::kTopK: return std::min(k > 0 ? k : spec.n_used, left);
+    }
+    return 0;
+}
+
+void route(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> logits, std::span<const float> selection_bias,
+           RouteRow& row) {
+    const size_t n = static_cast<size_t>(spec.n_experts);
+    GS_CHECK(logits.size() == n && n >= 1 && n <= 1024, "one logit for each expert, at most 1024");
+    GS_CHECK(selection_bias.empty() || selection_bias.size() == n, "one selection bias for each expert, or none");
+    GS_CHECK(policy.masked.empty() || policy.masked.size() == n, "one mask for each expert, or none");
+    GS_CHECK(policy.forced.empty() || policy.forced.size() == n, "one force flag for each expert, or none");
+    GS_CHECK(policy.temperature > 0, "temperature must be positive");
+    GS_CHECK(spec.n_groups <= 1 || spec.n_experts % spec.n_groups == 0, "groups must divide the experts");
+
+    float wanted_sum = 1;
+    if (policy.weight_rule == WeightRule::kMatchNativeSum) {
+        static const LayerPolicy native;
+        route_once(spec, native, logits, selection_bias, row);  // into the same row: no second scratch
+        wanted_sum = sum_of(row.weights);
+    }
+    route_once(spec, policy, logits, selection_bias, row);
+    if (policy.weight_rule == WeightRule::kAsTrained) return;
+    divide(row.weights, sum_of(row.weights));
+    if (policy.weight_rule == WeightRule::kMatchNativeSum) {
+        for (float& w : row.weights) w *= wanted_sum;
+    }
+}
+
+void preference(const RouterSpec& spec, std::span<const float> logits, std::span<float> out) {
+    GS_CHECK(out.size() == logits.size(), "preference is as long as the logits");
+    scores_of(spec.score, logits, 1.0f, out);
+}
+
+}  // namespace gs
