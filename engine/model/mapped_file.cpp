@@ -25,15 +25,15 @@ struct GuardedRange {
 std::array<GuardedRange, 1024> g_ranges;
 std::mutex g_ranges_mutex;
 struct sigaction g_previous_action;
+const uintptr_t g_page_bytes = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
 
 void on_bus_error(int signal, siginfo_t* info, void* context) {
     const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
     for (GuardedRange& range : g_ranges) {
         const uintptr_t begin = range.begin.load(std::memory_order_acquire);
         if (begin == 0 || address < begin || address >= range.end.load(std::memory_order_acquire)) continue;
-        static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-        void* start = reinterpret_cast<void*>(address / page * page);
-        if (mmap(start, page, PROT_READ, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED) break;
+        void* start = reinterpret_cast<void*>(address / g_page_bytes * g_page_bytes);
+        if (mmap(start, g_page_bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED) break;
         range.faulted.store(true, std::memory_order_release);
         return;
     }
