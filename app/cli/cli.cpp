@@ -7,9 +7,8 @@
 
 #include "app/base/paths.h"
 #include "app/cli/common.h"
-#ifdef GATESCOPE_HAVE_WINDOW
-#include "app/shell/app.h"
-#endif
+#include "app/cli/window_command.h"
+#include "engine/ops/ops.h"
 
 namespace app {
 
@@ -27,14 +26,6 @@ static const char* kFooter =
 static std::string version_text() {
     return fmt::format("gatescope {}\nengine: CPU ({}); this version has no CUDA engine, and nothing of it has run on a GPU", GATESCOPE_VERSION,
                        fmt::join(gs::cpu_instruction_sets(), ", "));
-}
-
-static int open_window([[maybe_unused]] const WindowArguments& arguments) {
-#ifdef GATESCOPE_HAVE_WINDOW
-    return run_window(arguments);
-#else
-    return fail({gs::ErrorKind::kUsage, "no_window", "This build has no window", "it was configured with GATESCOPE_APP=OFF", "See gatescope --help for the commands"});
-#endif
 }
 
 static int parse_and_run(int argc, char** argv) {

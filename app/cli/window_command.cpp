@@ -1,0 +1,57 @@
+#include "app/cli/window_command.h"
+
+#include <charconv>
+
+#include "app/base/paths.h"
+#include "app/cli/common.h"
+#ifdef GATESCOPE_HAVE_WINDOW
+#include "app/shell/app.h"
+#endif
+
+namespace app {
+
+bool parse_size(const std::string& text, int& width, int& height) {
+    const char* end = text.data() + text.size();
+    const auto [after_width, bad_width] = std::from_chars(text.data(), end, width);
+    if (bad_width != std::errc() || after_width == end || *after_width != 'x') return false;
+    const auto [after_height, bad_height] = std::from_chars(after_width + 1, end, height);
+    const auto in_range = [](int v) { return v >= 320 && v <= 16384; };
+    return bad_height == std::errc() && after_height == end && in_range(width) && in_range(height);
+}
+
+void add_window_options(CLI::App& root, WindowArguments& a) {
+    root.add_option("FILE", a.file, "model (.gguf) or recorded run (.safetensors) to open");
+    root.add_option("--prompt", a.prompt, "prompt to start with");
+    root.add_option("--policy", a.policy, "routing policy to start with")->capture_default_str();
+    root.add_option("--theme", a.theme, "dark or light")->check(CLI::IsMember({"dark", "light"}));
+    root.add_option("--scale", a.scale, "size of everything, 0.75 to 3; default: the display's")->check(CLI::Range(0.75, 3.0));
+    root.add_option("--size", a.size, "size of the window in pixels")->capture_default_str();
+    root.add_option("--threads", a.n_threads, "engine threads; 0 = all cores")->check(CLI::Range(0, 1024));
+    root.add_flag("--exact", a.exact, "f32 activations instead of 16-bit ones");
+    root.add_option("--config", a.config_dir, "folder of settings and layout");
+    root.add_flag("--safe-mode", a.safe_mode, "ignore settings and layout");
+    root.add_flag("--validate", a.validate, "Vulkan validation layer on");
+    root.add_option("--exit-after", a.exit_after_seconds, "close after so many seconds (tests)")->group("");
+}
+
+int open_window([[maybe_unused]] const WindowArguments& a) {
+#ifdef GATESCOPE_HAVE_WINDOW
+    WindowOptions options{.file = a.file,
+                          .prompt = a.prompt,
+                          .policy = a.policy,
+                          .config_dir = a.config_dir.empty() ? default_config_dir() : std::filesystem::path(a.config_dir),
+                          .theme = a.theme,
+                          .scale = a.scale,
+                          .safe_mode = a.safe_mode,
+                          .validate = a.validate,
+                          .exit_after_seconds = a.exit_after_seconds,
+                          .ops = {.n_threads = a.n_threads, .precision = a.exact ? gs::Precision::kExact : gs::Precision::kFast}};
+    if (!parse_size(a.size, options.width, options.height))
+        return fail({gs::ErrorKind::kUsage, "bad_size", "--size " + a.size, "not WIDTHxHEIGHT with 320 to 16384 pixels each", "For example --size 1600x900"});
+    return run_window(options);
+#else
+    return fail({gs::ErrorKind::kUsage, "no_window", "This build has no window", "it was configured with GATESCOPE_APP=OFF", "See gatescope --help for the commands"});
+#endif
+}
+
+}  // namespace app
