@@ -12,6 +12,8 @@
 #include <mutex>
 #include <utility>
 
+#include "engine/model/gguf.h"
+
 namespace gs {
 namespace {
 
@@ -64,7 +66,7 @@ int guard(const std::byte* data, size_t size) {
 }
 
 Error open_error(const std::filesystem::path& path, int number) {
-    const std::string what = "Cannot open " + path.string();
+    const std::string what = "Cannot open " + sanitise_for_display(path.string());
     if (number == ENOENT || number == ENOTDIR)
         return {ErrorKind::kInput, "not_found", what, "there is no such file", "Check the name, or give the path of a .gguf file."};
     return {ErrorKind::kInput, "unreadable", what, std::strerror(number), "Check that you may read it."};
@@ -80,7 +82,8 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
     struct stat status {};
     if (fstat(file.m_fd, &status) != 0) return open_error(path, errno);
     if (!S_ISREG(status.st_mode))
-        return Error{ErrorKind::kInput, "not_a_file", "Cannot open " + path.string(), "it is not a regular file", "Give the path of a .gguf file."};
+        return Error{ErrorKind::kInput, "not_a_file", "Cannot open " + sanitise_for_display(path.string()), "it is not a regular file",
+                     "Give the path of a .gguf file."};
     file.m_size = static_cast<size_t>(status.st_size);
     if (file.m_size == 0) return file;
     void* mapping = mmap(nullptr, file.m_size, PROT_READ, MAP_PRIVATE, file.m_fd, 0);
@@ -88,7 +91,7 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
         const int number = errno;
         file.m_size = 0;
         if (number != ENOMEM) return open_error(path, number);
-        return Error{ErrorKind::kRun, "out_of_memory", "Cannot map " + path.string(), "the address space left is smaller than the file",
+        return Error{ErrorKind::kRun, "out_of_memory", "Cannot map " + sanitise_for_display(path.string()), "the address space left is smaller than the file",
                      "Raise the limit on virtual memory (ulimit -v), or use a smaller model."};
     }
     file.m_data = static_cast<const std::byte*>(mapping);

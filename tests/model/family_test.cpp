@@ -229,6 +229,33 @@ TEST(Family, TensorsThatWouldChangeTheResultAreNotIgnored) {
     EXPECT_NE(harmless.warnings[0].find("blk.0.note"), std::string::npos);
 }
 
+TEST(Family, LayoutsThatCannotRunAreNamed) {
+    GgufBuilder fused = tiny_model("granitemoe");
+    fused.remove_tensor("blk.0.ffn_gate_exps.weight").remove_tensor("blk.0.ffn_up_exps.weight").tensor("blk.0.ffn_gate_up_exps.weight", {16, 64, 4});
+    EXPECT_EQ(load_spec(fused.build()).code, "unsupported_layout");
+    GgufBuilder uneven = tiny_model("granitemoe", 2);
+    uneven.tensor("blk.1.ffn_gate_exps.weight", {16, 8, 4}).tensor("blk.1.ffn_up_exps.weight", {16, 8, 4}).tensor("blk.1.ffn_down_exps.weight", {8, 16, 4});
+    EXPECT_EQ(load_spec(uneven.build()).code, "unsupported_layout");
+    EXPECT_EQ(load_spec(tiny_model("qwen3").u32("qwen3.expert_count", 4).build()).code, "unsupported_layout");
+    EXPECT_EQ(load_spec(tiny_model("llama").u32("llama.expert_count", 0).build()).code, "missing_key") << "a router without a number of experts";
+    EXPECT_EQ(load_spec(tiny_model("olmoe").remove_tensor("output.weight").build()).code, "missing_tensor") << "never tied";
+    EXPECT_EQ(load_spec(tiny_model("llama").remove_tensor("output.weight").build()).code, "ok");
+    EXPECT_EQ(load_spec(tiny_model("llama").tensor("output.weight", {16, 31}).build()).code, "shape_mismatch");
+    EXPECT_EQ(load_spec(tiny_model("qwen2moe").remove_tensor("blk.0.attn_k.bias").build()).code, "missing_tensor");
+    EXPECT_EQ(load_spec(tiny_model("llama").u32("llama.expert_group_count", 2).u32("llama.expert_group_used_count", 1).u32("llama.expert_used_count", 3).build()).code,
+              "bad_value") << "one group of two cannot give three";
+    GgufBuilder no_heads = tiny_model("llama").u32("llama.attention.head_count", 3);
+    EXPECT_EQ(load_spec(no_heads.remove("llama.attention.key_length").build()).code, "bad_value") << "16 / 3";
+}
+
+TEST(Family, WhereWidthsDisagreeTheTensorsAreRight) {
+    const Bytes bytes = tiny_model("granitemoe").u32("granitemoe.expert_feed_forward_length", 24).build();
+    const Outcome out = load_spec(bytes);
+    EXPECT_EQ(out.spec.expert_ff, 32);
+    ASSERT_EQ(out.warnings.size(), 1u);
+    EXPECT_NE(out.warnings[0].find("24"), std::string::npos);
+}
+
 TEST(Family, WeightsOfATypeWithoutADecoderAreRefusedByName) {
     const Outcome out = load_spec(tiny_model("llama", 1, 256).tensor("blk.0.attn_q.weight", {256, 16}, TensorType::kQ4_K).build());
     EXPECT_EQ(out.code, "bad_tensor_type");

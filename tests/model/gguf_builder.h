@@ -68,8 +68,22 @@ public:
             for (size_t i = 1; i < dims.size(); ++i) n *= dims[i];
             data.resize(n);
         }
-        m_tensors.push_back({std::string(name), std::move(dims), static_cast<uint32_t>(type), std::move(data)});
+        const uint64_t n_bytes = data.size();
+        m_tensors.push_back({std::string(name), std::move(dims), static_cast<uint32_t>(type), std::move(data), n_bytes});
         return *this;
+    }
+    /// An f32 tensor whose data build() leaves out: for sparse files, to be enlarged to file_bytes(). Only behind all others.
+    GgufBuilder& hole(std::string_view name, std::vector<uint64_t> dims) {
+        remove_tensor(name);
+        uint64_t n_bytes = sizeof(float);
+        for (const uint64_t d : dims) n_bytes *= d;
+        m_tensors.push_back({std::string(name), std::move(dims), static_cast<uint32_t>(TensorType::kF32), {}, n_bytes});
+        return *this;
+    }
+    uint64_t file_bytes() const {
+        uint64_t n = build().size();
+        for (const Tensor& t : m_tensors) n += padded(t.n_bytes - t.data.size());
+        return n;
     }
     GgufBuilder& remove_tensor(std::string_view name) {
         std::erase_if(m_tensors, [&](const Tensor& t) { return t.name == name; });
@@ -89,7 +103,7 @@ public:
             for (const uint64_t d : t.dims) put(out, d);
             put(out, t.type);
             put(out, offset);
-            offset += padded(t.data.size());
+            offset += padded(t.n_bytes);
         }
         out.resize(padded(out.size()));
         for (const Tensor& t : m_tensors) {
@@ -105,6 +119,7 @@ private:
         std::vector<uint64_t> dims;
         uint32_t type;
         Bytes data;
+        uint64_t n_bytes;
     };
     uint64_t padded(uint64_t n) const { return (n + alignment - 1) / alignment * alignment; }
     template <class Write>

@@ -132,6 +132,38 @@ TEST(Model, AContextTooLargeForMemoryIsRefusedWithSizes) {
     EXPECT_EQ(Model::load(GATESCOPE_BUNDLED_MODEL, options).error().kind, ErrorKind::kUsage);
 }
 
+// A sparse file: sizes as of a model three times as large as the free memory, next to nothing on disk.
+TEST(Model, WeightsLargerThanMemoryAreMappedWithAWarning) {
+    const uint64_t available = available_memory();
+    if (available == 0) GTEST_SKIP() << "this machine does not say how much memory it has";
+    constexpr uint64_t kWidth = 4096, kExperts = 4;
+    const uint64_t ff = available / (kWidth * kExperts * sizeof(float)) + 1;   // each of the three stacks fills the memory
+    test::GgufBuilder b = test::tiny_model("llama", 1, kWidth);
+    b.text("tokenizer.ggml.model", "llama");
+    b.array("tokenizer.ggml.scores", GgufValueType::kF32, std::vector<float>(32)).array("tokenizer.ggml.token_type", GgufValueType::kI32, std::vector<int32_t>(32, 1));
+    b.hole("blk.0.ffn_gate_exps.weight", {kWidth, ff, kExperts}).hole("blk.0.ffn_up_exps.weight", {kWidth, ff, kExperts});
+    b.hole("blk.0.ffn_down_exps.weight", {ff, kWidth, kExperts});
+    const test::TempDir dir;
+    const auto path = dir / "large.gguf";
+    test::write_bytes(path, test::to_text(b.build()));
+    std::error_code failed;
+    std::filesystem::resize_file(path, b.file_bytes(), failed);
+    if (failed) GTEST_SKIP() << "no sparse files here: " << failed.message();
+    const auto estimate = estimate_model(path, 64);
+    ASSERT_TRUE(estimate) << estimate.error().message();
+    EXPECT_GT(estimate->weight_bytes, 3 * available);
+    bool touched = false;
+    LoadOptions options;
+    options.n_ctx = 64;
+    options.progress = [&](uint64_t, uint64_t) { touched = true; };
+    const auto model = Model::load(path, options);
+    if (!model && model.error().code == "out_of_memory") return;   // activations as wide as this may not fit either
+    ASSERT_TRUE(model) << model.error().message();
+    EXPECT_FALSE(touched) << "bringing it into memory would push out everything else";
+    EXPECT_TRUE(std::any_of((*model)->warnings.begin(), (*model)->warnings.end(),
+                            [](const std::string& w) { return w.find("larger than the memory") != std::string::npos; }));
+}
+
 TEST(Model, ALongerContextThanTrainedIsAWarning) {
     LoadOptions options;
     options.n_ctx = 9000;
