@@ -25,7 +25,8 @@ struct ChatFormat {
 const ChatFormat& detect_chat_format(std::string_view jinja_source);
 const ChatFormat& raw_chat_format();
 
-/// Token ids of a conversation up to the point where the assistant speaks, BOS included as the file asks. For raw: the user texts as they are.
+/// Token ids of a conversation up to the point where the assistant speaks, BOS included as the file asks. For raw: the user texts as
+/// they are. Roles other than system and assistant count as user.
 /// A default system prompt in the template source (SmolLM2's) is added when the conversation has none and the template does so.
 std::vector<int32_t> render_chat(const ChatFormat& format, std::string_view jinja_source, const Tokenizer& tokenizer,
                                  const std::vector<ChatTurn>& turns);

@@ -11,8 +11,8 @@ namespace {
 
 constexpr uint64_t pair_key(int32_t left, int32_t right) { return uint64_t(uint32_t(left)) << 32 | uint32_t(right); }
 
-// Longer runs are cut here: positions are 32 bits, and memory stays bounded (about 60 bytes for each byte of a run). Only an unbroken run of
-// letters of this length is merged differently from other programs.
+// Longer runs are cut here: positions are 32 bits, and memory stays bounded (about 60 bytes for each byte of a run). Only an unbroken
+// run of this length is merged differently from other programs.
 constexpr size_t kMaxRunBytes = size_t(16) << 20;
 
 struct Candidate {
@@ -75,11 +75,18 @@ void BpeTokenizer::load_merges(const std::vector<std::string_view>& merges, std:
     }
 }
 
+// Well-made vocabularies, the bundled model's among them, lack a few control characters and bytes that texts hardly have. That is
+// no news.
 void BpeTokenizer::warn_of_missing_bytes(std::vector<std::string>& warnings) const {
     int n_missing = 0;
-    for (Symbol symbol : m_byte_symbols) n_missing += symbol >= n_tokens();
+    for (int byte = 0; byte < 256; ++byte) {
+        bool is_control = (byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7F;
+        bool is_unused = byte == 0xC0 || byte == 0xC1 || byte > 0xF0;   // from 0xF1: planes without characters but tags and private use
+        n_missing += m_byte_symbols[size_t(byte)] >= n_tokens() && !is_control && !is_unused;
+    }
     if (n_missing == 0) return;
-    warnings.push_back(std::to_string(n_missing) + " of 256 bytes have no token in the vocabulary; where text needs one, it is dropped");
+    warnings.push_back(std::to_string(n_missing) + " bytes that text can have are missing in the vocabulary; where text needs one, it is "
+                       "dropped");
 }
 
 BpeTokenizer::Symbol BpeTokenizer::intern(std::string_view text) {

@@ -92,8 +92,8 @@ void PreTokenizer::split_from(size_t stage, std::string_view text, Scratch& scra
     size_t from = 0, gap = 0;
     while (from < text.size()) {
         auto run = [&](uint32_t options) {
-            return pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | options,
-                               match, scratch.context.get());
+            return pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                               PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | options, match, scratch.context.get());
         };
         int rc = run(0);
         if (rc == PCRE2_ERROR_JIT_STACKLIMIT) rc = run(PCRE2_NO_JIT);

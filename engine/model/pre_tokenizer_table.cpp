@@ -1,5 +1,5 @@
 // The expressions of tokenizers.md section 5.2 and the flags of section 6. "deepseek-coder" is not in the specification; its list is that
-// of llama.cpp (src/llama-vocab.cpp) and agrees with the goldens.
+// of llama.cpp (src/llama-vocab.cpp), with wide spaces outside the CJK range as the goldens have them.
 #include <array>
 
 #include "engine/model/pre_tokenizer.h"
@@ -28,7 +28,8 @@ constexpr std::array<const char*, 1> kTekken = {GS_O200K("", R"(\p{N})")};
 constexpr std::array<const char*, 4> kDefault = {R"([\p{P}\$\+<=>\^~\|]+)", GS_GPT2, R"(\p{N}+)", "[0-9][0-9][0-9]"};
 constexpr std::array<const char*, 3> kDeepseek3 = {
     R"(\p{N}{1,3})", R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)",
-    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
+    R"(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
 
 #define GS_DEEPSEEK_LETTERS                                                                                                        \
     R"(\x41-\x5A\x61-\x7A\xB5\xC0-\xD6\xD8-\xF6\xF8-\x{1BA}\x{1BC}-\x{1BF}\x{1C4}-\x{293}\x{295}-\x{2AF}\x{370}-\x{373}\x{376})"    \
@@ -49,7 +50,10 @@ constexpr std::array<const char*, 3> kDeepseek3 = {
 constexpr std::array<const char*, 6> kDeepseekLlm = {
     R"([\r\n])", R"(\s?[)" GS_DEEPSEEK_LETTERS "]+",
     R"(\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+)", R"((?<!\s)\s++$)", GS_DEEPSEEK_CJK, R"(\p{N}+)"};
-constexpr std::array<const char*, 5> kDeepseekCoder = {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", GS_DEEPSEEK_CJK, R"(\p{N})"};
+constexpr const char* kDeepseekCoderCjk =
+    R"([\x{4E00}-\x{9FA5}\x{AC00}-\x{D7FF}\x{0800}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027}\x{202A}-\x{202E})"
+    R"(\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{4E00}]+)";
+constexpr std::array<const char*, 5> kDeepseekCoder = {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kDeepseekCoderCjk, R"(\p{N})"};
 
 constexpr PreTokenizerRow kRows[] = {
     // name, expressions, ignores_merges, adds_bos

@@ -13,8 +13,9 @@ namespace {
 
 // Tokens that end a turn whatever the file says of them (tokenizers.md section 7).
 constexpr std::array<std::string_view, 20> kEndTexts = {
-    "<|eot_id|>", "<|im_end|>",  "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>",     "<|endoftext|>",       "</s>",
-    "<|eom_id|>", "<EOT>",       "_<EOT>",  "[EOT]",      "[EOS]",    "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<｜end▁of▁sentence｜>", "[e~["};
+    "<|eot_id|>",    "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",         "<end_of_turn>",
+    "<|endoftext|>", "</s>",       "<|eom_id|>", "<EOT>",   "_<EOT>",   "[EOT]",     "[EOS]",             "<|end_of_text|>",
+    "<end_of_utterance>", "<eos>", "<｜end▁of▁sentence｜>", "[e~["};
 constexpr std::array<const char*, 6> kEndKeys = {"tokenizer.ggml.eos_token_id",     "tokenizer.ggml.eot_token_id",
                                                  "tokenizer.ggml.eom_token_id",     "tokenizer.ggml.fim_pad_token_id",
                                                  "tokenizer.ggml.fim_rep_token_id", "tokenizer.ggml.fim_sep_token_id"};
@@ -70,8 +71,8 @@ Result<void> load_kinds(const GgufFile& file, TokenVocabulary& v) {
     return {};
 }
 
-/// Floating-point numbers, or 32-bit integers as some converters write them. Other integers are a damaged file; the getter takes every width,
-/// entries() tells the stored one.
+/// Floating-point numbers, or 32-bit integers as some converters write them. Other integers are a damaged file; the getter takes every
+/// width, entries() tells the stored one.
 Result<std::vector<float>> read_scores(const GgufFile& file, const char* key) {
     Result<std::vector<float>> floats = file.get_float_array(key);
     if (floats) return floats;
