@@ -32,7 +32,10 @@ void selection_scores(const RouterSpec& spec, const LayerPolicy& policy, std::sp
         std::copy(row.preference.begin(), row.preference.end(), row.selection.begin());
     }
     if (!bias.empty() && !spec.select_by_logits) {
-        for (size_t e = 0; e < n; ++e) row.selection[e] += bias[e];
+        for (size_t e = 0; e < n; ++e) {
+            const float biased = row.selection[e] + bias[e];
+            row.selection[e] = biased >= kLowest ? biased : kLowest;  // a NaN or -inf in the model's bias: last, but not masked
+        }
     }
     if (row.nonfinite) {
         for (size_t e = 0; e < n; ++e) {

@@ -235,6 +235,16 @@ TEST(Router, ANanLogitComesLastAndIsReported) {
     }
 }
 
+TEST(Router, ABrokenSelectionBiasPutsItsExpertLastAndNeverBreaksTheOrder) {
+    std::vector<float> bias(64, 0.0f), logits(64, 0.0f);
+    for (size_t e = 0; e < bias.size(); e += 3) bias[e] = e % 2 ? kNan : -kInf;
+    RouteRow row;
+    route({.n_experts = 64, .n_used = 64, .score = ScoreFn::kSigmoid}, LayerPolicy{}, logits, bias, row);
+    EXPECT_EQ(row.k(), 64);
+    EXPECT_EQ(row.ids, best_of(row.selection, 64));
+    EXPECT_EQ(row.ids.back() % 3, 0);
+}
+
 TEST(Router, TemperatureDividesTheLogits) {
     std::mt19937 random(8);
     for (const RouterSpec& spec : some_specs(16, 4)) {
