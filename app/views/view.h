@@ -61,6 +61,7 @@ struct ViewContext {
     /// Ask for frames until then (animation, pending hover). The window sleeps otherwise.
     void keep_awake(double seconds);
     double awake_until = 0;
+    bool wants_open_file = false;          ///< an empty panel's "Open…" was pressed: the shell shows the file dialog
 };
 
 class View {
@@ -71,7 +72,7 @@ public:
 };
 
 /// Where the first layout puts a panel.
-enum class Dock : uint8_t { kTop, kCenter, kRight, kBottom };
+enum class Dock : uint8_t { kTop, kCenter, kRight, kBottom, kStatus };   // kTop and kStatus are fixed bars, the others can be moved
 
 struct ViewRow {
     const char* id;                        ///< "heatmap": --view, settings, ###id

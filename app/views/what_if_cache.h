@@ -18,6 +18,16 @@ public:
     const std::optional<gs::Policy>& policy() const { return m_policy; }
     /// Recomputed only when run or policy changed.
     const gs::TraceSnapshot& trace();
+    /// As recorded, whatever is being tried.
+    const gs::TraceSnapshot& run_trace() const { return m_run; }
+
+    /// A re-run that was asked for: the what-if stays until the run with another id is there (policy_edit.h, settle_what_if).
+    struct PendingRun {
+        uint64_t old_run_id = 0;
+        bool seen_busy = false;
+        int idle_frames = 0;
+    };
+    std::optional<PendingRun> pending;
 
 private:
     gs::TraceSnapshot m_run, m_what_if;

@@ -1,0 +1,82 @@
+// Opening and saving: what a file is, and what is done with it.
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <fstream>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "app/shell/app_ui.h"
+#include "app/widgets/ui_kit.h"
+
+namespace fs = std::filesystem;
+
+namespace app {
+namespace {
+
+constexpr uintmax_t kMaxPromptBytes = 1 << 20;
+
+gs::Error file_error(const char* code, const fs::path& path, std::string why, std::string remedy) {
+    return {gs::ErrorKind::kInput, code, "Cannot open " + path.filename().string(), std::move(why), std::move(remedy)};
+}
+
+gs::Result<std::string> read_prompt(const fs::path& path) {
+    std::error_code error;
+    const uintmax_t size = fs::file_size(path, error);
+    if (error) return file_error("cannot_open", path, error.message(), "Check that the file exists and can be read");
+    if (size == 0) return file_error("empty_text", path, "the file is empty", "Choose a file with some text");
+    if (size > kMaxPromptBytes)
+        return file_error("too_large", path, fmt::format("it has {}, a prompt file may have {}", format_bytes(static_cast<double>(size)), format_bytes(kMaxPromptBytes)),
+                          "Choose a shorter text");
+    std::ifstream in(path, std::ios::binary);
+    std::string text(static_cast<size_t>(size), '\0');
+    if (!in.read(text.data(), static_cast<std::streamsize>(size))) return file_error("cannot_open", path, "it could not be read", "Check its permissions");
+    if (text.find('\0') != std::string::npos)
+        return file_error("not_text", path, "it is neither a model (.gguf), a recorded run (.safetensors) nor a text", "Choose one of these");
+    return text;
+}
+
+}  // namespace
+
+std::string kind_of_file(const fs::path& path) {
+    const std::string extension = path.extension().string();
+    if (extension == ".gguf" || extension == ".safetensors") return extension;
+    std::array<char, 9> head{};
+    std::ifstream in(path, std::ios::binary);
+    in.read(head.data(), head.size());
+    if (std::string_view(head.data(), 4) == "GGUF") return ".gguf";
+    // A safetensors file begins with the length of its JSON header and then the header.
+    if (in.gcount() == 9 && head[8] == '{' && head[7] == 0 && head[6] == 0) return ".safetensors";
+    return in.gcount() > 0 ? ".txt" : "";
+}
+
+void AppUi::open_path(const fs::path& path) {
+    const std::string kind = kind_of_file(path);
+    if (kind == ".gguf") return m_session.inspect_model(path);
+    if (kind == ".safetensors") return m_session.load_trace(path);
+    auto text = read_prompt(path);
+    if (text) m_settings.prompt = *text;
+    else m_session.notify({.error = text.error()});
+}
+
+void AppUi::ask_open(const gs::SessionState& state) {
+    if (m_file_dialog.is_open()) return;
+    fs::path start = m_last_folder;
+    if (start.empty() && state.model) start = fs::path(state.model->path).parent_path();
+    if (start.empty())
+        if (const char* home = std::getenv("HOME")) start = home;
+    m_dialog_saves = false;
+    m_file_dialog.open({FileMode::kOpen, "Open a model or a recorded run", {".gguf", ".safetensors", ".txt"}, start}, true);
+}
+
+void AppUi::ask_save(const gs::SessionState& state) {
+    if (m_file_dialog.is_open() || !state.run || state.run->trace.empty()) return;
+    fs::path start = m_last_folder;
+    if (start.empty())
+        if (const char* home = std::getenv("HOME")) start = home;
+    m_dialog_saves = true;
+    m_file_dialog.open({FileMode::kSave, "Save the run on screen", {".safetensors"}, start / "run.safetensors"}, true);
+}
+
+}  // namespace app

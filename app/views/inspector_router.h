@@ -1,0 +1,29 @@
+// The router's decision for one token at one layer as a table: every expert's logit, preference, selection score and applied weight, with the
+// k cut line.
+#pragma once
+
+#include <vector>
+
+#include "app/views/route_data.h"
+
+namespace app {
+
+class RouterTable {
+public:
+    /// A click on a row selects the expert. With many experts only the first ones, until "all" is pressed.
+    void draw(ViewContext& context, RouteReader& reader, const Pick& pick);
+
+private:
+    void update(RouteReader& reader, const Pick& pick);
+    void draw_row(ViewContext& context, const Pick& pick, int place);
+
+    std::vector<ExpertFacts> m_facts;      ///< [E]
+    std::vector<int> m_order;              ///< best selection score first
+    float m_high = 1;                      ///< largest preference
+    bool m_score_differs = false, m_all = false;
+    int m_n_chosen = 0;
+    Pick m_pick;
+    uint64_t m_revision = 0;
+};
+
+}  // namespace app

@@ -1,0 +1,100 @@
+#include "app/widgets/token_strip.h"
+
+#include <algorithm>
+
+#include "app/widgets/colormap.h"
+#include "app/widgets/token_text.h"
+
+namespace app {
+namespace {
+
+float gap() { return std::max(1.0f, ImGui::GetFontSize() * 0.09f); }
+float padding_x() { return ImGui::GetFontSize() * 0.16f; }
+float line_height() { return ImGui::GetFontSize() * 1.62f; }
+float chip_height() { return ImGui::GetFontSize() * 1.36f; }
+
+}  // namespace
+
+void TokenStrip::layout(const StripInput& input, float width) {
+    const bool anew = input.identity != m_identity || width != m_width || ImGui::GetFontSize() != m_font_size ||
+                      input.n_tokens < static_cast<int>(m_places.size());
+    if (anew) {
+        m_places.clear();
+        m_line_first.assign(1, 0);
+        m_x = 0;
+        m_identity = input.identity;
+        m_width = width;
+        m_font_size = ImGui::GetFontSize();
+    }
+    for (int t = static_cast<int>(m_places.size()); t < input.n_tokens; ++t) {
+        const std::string_view bytes = input.bytes(t);
+        Place place{0, 0, 0, short_token(bytes, 32)};
+        place.width = ImGui::CalcTextSize(place.text.c_str()).x + 2 * padding_x();
+        if (m_x > 0 && m_x + place.width > width) {
+            m_line_first.push_back(t);
+            m_x = 0;
+        }
+        place.x = m_x;
+        place.line = static_cast<int>(m_line_first.size()) - 1;
+        m_x += place.width + gap();
+        m_places.push_back(std::move(place));
+        if (bytes.find('\n') != std::string_view::npos && t + 1 < input.n_tokens) {
+            m_line_first.push_back(t + 1);
+            m_x = 0;
+        }
+    }
+}
+
+static void draw_chip(const StripInput& input, int token, const StripToken& style, const std::string& text, ImVec2 low, ImVec2 high) {
+    ImDrawList* draw = ImGui::GetWindowDrawList();
+    const float round = ImGui::GetFontSize() * 0.2f;
+    if (style.background) draw->AddRectFilled(low, high, style.background, round);
+    if (style.special) draw->AddRect(low, high, input.border_color, round);
+    const ImU32 ink = style.background ? text_color_on(style.background) : input.text_color;
+    draw->AddText({low.x + padding_x(), low.y + (high.y - low.y - ImGui::GetFontSize()) / 2}, ink, text.c_str());
+    const float thick = std::max(1.5f, ImGui::GetFontSize() * 0.13f);
+    if (token == input.selected) draw->AddRect({low.x - 1, low.y - 1}, {high.x + 1, high.y + 1}, input.selection_color, round, thick);
+    else if (token == input.hovered) draw->AddRect({low.x - 1, low.y - 1}, {high.x + 1, high.y + 1}, input.hover_color, round, thick * 0.7f);
+    if (style.boundary_before) draw->AddRectFilled({low.x - gap() - 1, low.y - 2}, {low.x - gap() + 1, high.y + 2}, input.selection_color);
+}
+
+StripHit TokenStrip::draw(const char* id, const StripInput& input, ImVec2 size) {
+    StripHit hit;
+    if (!ImGui::BeginChild(id, size, ImGuiChildFlags_NavFlattened)) {
+        ImGui::EndChild();
+        return hit;
+    }
+    layout(input, ImGui::GetContentRegionAvail().x - 3);
+    const ImVec2 origin = ImVec2(ImGui::GetCursorScreenPos().x + 2, ImGui::GetCursorScreenPos().y + 2);
+    const int n_lines = static_cast<int>(m_line_first.size());
+    ImGui::InvisibleButton("###tokens", {std::max(1.0f, ImGui::GetContentRegionAvail().x), std::max(1.0f, n_lines * line_height() + 4)});
+    const bool over = ImGui::IsItemHovered();
+    const ImVec2 mouse = ImGui::GetIO().MousePos;
+    const float top = ImGui::GetWindowPos().y, bottom = top + ImGui::GetWindowHeight();
+    const int first_line = std::clamp(static_cast<int>((top - origin.y) / line_height()), 0, n_lines - 1);
+    const int last_line = std::clamp(static_cast<int>((bottom - origin.y) / line_height()) + 1, 0, n_lines - 1);
+    const int first = m_line_first[static_cast<size_t>(first_line)];
+    const int last = last_line + 1 < n_lines ? m_line_first[static_cast<size_t>(last_line) + 1] : static_cast<int>(m_places.size());
+    for (int t = first; t < last; ++t) {
+        const Place& place = m_places[static_cast<size_t>(t)];
+        const ImVec2 low = {origin.x + place.x, origin.y + place.line * line_height()};
+        const ImVec2 high = {low.x + place.width, low.y + chip_height()};
+        draw_chip(input, t, input.style(t), place.text, low, high);
+        if (over && mouse.x >= low.x && mouse.x < high.x + gap() && mouse.y >= low.y && mouse.y < low.y + line_height()) hit.hovered = t;
+    }
+    if (over && ImGui::IsMouseClicked(ImGuiMouseButton_Left)) hit.clicked = hit.hovered;
+    // Bring the newest token, or a selection made elsewhere, into sight once.
+    int show = -1;
+    if (input.follow && input.n_tokens - 1 != m_scrolled_to) show = m_scrolled_to = input.n_tokens - 1;
+    if (input.selected != m_last_selected) show = m_last_selected = input.selected;
+    if (show >= 0 && show < static_cast<int>(m_places.size())) {
+        const float y = m_places[static_cast<size_t>(show)].line * line_height();
+        const float scroll = ImGui::GetScrollY(), height = ImGui::GetWindowHeight();
+        if (y < scroll) ImGui::SetScrollY(y);
+        else if (y + line_height() > scroll + height) ImGui::SetScrollY(y + line_height() + 4 - height);
+    }
+    ImGui::EndChild();
+    return hit;
+}
+
+}  // namespace app

@@ -1,0 +1,52 @@
+// Tokens as a flowing text of coloured chips: wraps, clips, click selects, hover lights. Layout is kept until tokens, width or font change.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "imgui.h"
+
+namespace app {
+
+struct StripToken {
+    ImU32 background = 0;              ///< 0 = none
+    bool special = false;              ///< bordered chip
+    bool boundary_before = false;      ///< a mark in front: prefill → decode
+};
+
+struct StripInput {
+    int n_tokens = 0;
+    uint64_t revision = 0;             ///< of the texts; appended tokens keep the earlier ones valid
+    uint64_t identity = 0;             ///< of the run: another one lays out anew
+    std::function<std::string_view(int)> bytes;      ///< exact bytes of a token
+    std::function<StripToken(int)> style;            ///< called for visible tokens only
+    int selected = -1, hovered = -1;
+    ImU32 text_color = 0, selection_color = 0, hover_color = 0, border_color = 0;
+    bool follow = false;               ///< keep the newest token in sight
+};
+
+struct StripHit {
+    int hovered = -1, clicked = -1;
+};
+
+class TokenStrip {
+public:
+    /// Draws into a child of `size` at the cursor.
+    StripHit draw(const char* id, const StripInput& input, ImVec2 size);
+
+private:
+    struct Place {
+        float x, width;
+        int line;
+        std::string text;
+    };
+    void layout(const StripInput& input, float width);
+    std::vector<Place> m_places;
+    std::vector<int> m_line_first;     ///< first token of each line
+    uint64_t m_identity = 0;
+    float m_width = 0, m_font_size = 0, m_x = 0;
+    int m_scrolled_to = -1, m_last_selected = -1;
+};
+
+}  // namespace app
