@@ -1,0 +1,99 @@
+// The GPU side of all heatmaps: one pipeline, the colour tables, and for each heatmap its values in a storage buffer and the image it is drawn into.
+// An image is drawn again only when its view or its values changed. The shell calls new_frame() before the panels draw (the device is then done
+// with the frame before) and record() before ImGui's pass.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "app/widgets/colormap.h"
+#include "app/widgets/gpu_memory.h"
+#include "app/widgets/heatmap_pyramid.h"
+#include "imgui.h"
+
+namespace app {
+
+class HeatmapSurface;
+
+/// The shader's push constants; the same order as Push in shaders/heatmap.frag.
+struct HeatmapPush {
+    float view_col = 0, view_row = 0;            ///< cell at the top left
+    float cols_per_px = 1, rows_per_px = 1;
+    float low = 0, inverse_range = 1;
+    uint32_t n_cols = 0, n_rows = 0;
+    uint32_t n_col_levels = 0, n_row_levels = 0;
+    uint32_t first_color = 0;
+    uint32_t flags = 0;                          ///< kSwapAxes, kFarthestFromZero
+    ImU32 background = 0, no_value = 0, no_value_stripe = 0;
+    float px = 1;
+    bool operator==(const HeatmapPush&) const = default;
+
+    static constexpr uint32_t kSwapAxes = 1, kFarthestFromZero = 2;
+};
+static_assert(sizeof(HeatmapPush) == 64);
+
+class HeatmapRenderer {
+public:
+    /// After ImGui's Vulkan back end was started, which shows the images. Errors: those of vulkan_error.
+    static gs::Result<std::unique_ptr<HeatmapRenderer>> create(const GpuDevice& gpu);
+    /// Heatmaps then take input and draw their labels and marks, but no cells: for tests without a graphics device.
+    static std::unique_ptr<HeatmapRenderer> without_gpu();
+    ~HeatmapRenderer();                          ///< after every Heatmap, before ImGui's Vulkan back end ends
+
+    void new_frame();
+    void record(VkCommandBuffer commands);
+    /// Images drawn so far, all heatmaps together.
+    uint64_t n_drawn() const { return m_n_drawn; }
+
+    bool has_gpu() const { return m_gpu != nullptr; }
+    /// Most bytes of values (HeatmapPyramid::size_for) that one heatmap may have.
+    uint64_t limit_bytes() const;
+    gs::Result<std::unique_ptr<HeatmapSurface>> make_surface();
+    /// Frees a surface once no frame under way can show it.
+    void retire(std::unique_ptr<HeatmapSurface> surface);
+
+private:
+    friend class HeatmapSurface;
+    struct Texture;
+    HeatmapRenderer() = default;
+    gs::Result<void> make_layouts();
+
+    const GpuDevice* m_gpu = nullptr;
+    VkRenderPass m_pass = VK_NULL_HANDLE;
+    VkDescriptorSetLayout m_set_layout = VK_NULL_HANDLE;
+    VkPipelineLayout m_layout = VK_NULL_HANDLE;
+    VkPipeline m_pipeline = VK_NULL_HANDLE;
+    GpuBuffer m_colors;
+    std::vector<HeatmapSurface*> m_surfaces;
+    std::vector<std::unique_ptr<HeatmapSurface>> m_retired_surfaces;
+    std::vector<std::unique_ptr<Texture>> m_retired_textures;
+    uint64_t m_n_drawn = 0;
+};
+
+/// One heatmap's share of the device.
+class HeatmapSurface {
+public:
+    explicit HeatmapSurface(HeatmapRenderer& renderer);
+    ~HeatmapSurface();
+    /// Copies what changed since the last upload; the pyramid is within limit_bytes(). Errors: those of vulkan_error.
+    gs::Result<void> upload(HeatmapPyramid& pyramid);
+    /// The image for this frame, drawn by record(). It may be larger than asked for: uv_max is the lower right corner of the part to show.
+    gs::Result<ImTextureID> show(const HeatmapPush& push, int width_px, int height_px, ImVec2& uv_max);
+
+private:
+    friend class HeatmapRenderer;
+    void bind();
+    void record(VkCommandBuffer commands);
+
+    HeatmapRenderer& m_renderer;
+    GpuBuffer m_values, m_levels;
+    VkDescriptorPool m_pool = VK_NULL_HANDLE;
+    VkDescriptorSet m_set = VK_NULL_HANDLE;
+    std::unique_ptr<HeatmapRenderer::Texture> m_texture;
+    HeatmapPush m_push;
+    VkExtent2D m_shown{};
+    uint64_t m_layout_generation = 0;
+    bool m_stale = true;
+};
+
+}  // namespace app
