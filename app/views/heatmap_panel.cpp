@@ -1,0 +1,290 @@
+// The gating heatmap: token x expert at a layer, layer x expert over the run or for one token, token x layer. Live while a run generates.
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "app/views/heatmap_panel_picture.h"
+#include "app/views/pick_card.h"
+#include "app/views/route_data_ui.h"
+#include "app/views/views_b.h"
+#include "app/widgets/hover_card.h"
+#include "app/widgets/token_text.h"
+#include "app/widgets/ui_kit.h"
+
+namespace app {
+namespace {
+
+class HeatmapPanel final : public View {
+public:
+    void draw(ViewContext& context) override;
+
+private:
+    PictureSpec spec(const ViewContext& context, const Pick& pick) const;
+    void toolbar(ViewContext& context, Pick& pick);
+    void quantity_controls(ViewContext& context);
+    void color_controls(ViewContext& context);
+    void legend(const ViewContext& context) const;
+    HeatmapInput input(const ViewContext& context) const;
+    void react(ViewContext& context, const HeatmapHit& hit);
+    void card(ViewContext& context, int col, int row);
+    void context_menu(ViewContext& context);
+    void move_selection(ViewContext& context, const HeatmapHit& hit);
+    std::string column_csv(int col) const;
+
+    HeatmapView& view() { return m_views[static_cast<size_t>(m_kind)]; }
+
+    RoutePicture m_picture;
+    std::unique_ptr<Heatmap> m_heatmap;
+    std::array<HeatmapView, 3> m_views;    ///< where the user looks, per picture
+    PictureKind m_kind = PictureKind::kTokenExpert;
+    RouteScalar m_scalar = RouteScalar::kTopWeight;
+    bool m_over_run = true;
+    ValueRange m_range;
+    int m_menu_col = -1, m_menu_row = -1;
+};
+
+constexpr const char* kKinds[] = {"token × expert", "layer × expert", "token × layer"};
+constexpr const char* kQuantities[] = {"preference", "selection score", "applied weight"};
+constexpr const char* kScalars[] = {"top-1 weight", "router entropy", "selection margin"};
+constexpr const char* kMaps[] = {"cividis", "viridis", "greys", "blue–orange"};
+
+PictureSpec HeatmapPanel::spec(const ViewContext& context, const Pick& pick) const {
+    PictureSpec spec;
+    spec.kind = m_kind;
+    spec.quantity = context.settings.quantity;
+    spec.scalar = m_scalar;
+    spec.over_run = m_over_run;
+    spec.moe_layer = pick.moe_layer;
+    spec.token = pick.token;
+    spec.phase = context.settings.phase;
+    return spec;
+}
+
+void HeatmapPanel::quantity_controls(ViewContext& context) {
+    if (m_kind == PictureKind::kTokenLayer) {
+        int scalar = static_cast<int>(m_scalar);
+        same_line_if_fits(name_combo_width(kScalars));
+        if (name_combo("###scalar", kScalars, scalar, "top-1 weight: the largest applied weight. Router entropy: −Σ p ln p of the preference, in nats. Selection margin: "
+                                                      "worst chosen minus best rejected logit; small = a fragile choice."))
+            m_scalar = static_cast<RouteScalar>(scalar);
+        return;
+    }
+    if (m_kind == PictureKind::kLayerExpert) {
+        static constexpr const char* kScopes[] = {"share over run", "one token"};
+        static constexpr const char* kExplained[] = {"Share of the run's tokens that used the expert", "The selected token, or the newest when none is selected"};
+        int scope = m_over_run ? 0 : 1;
+        same_line_if_fits(button_width(kScopes[0]) + button_width(kScopes[1]));
+        if (segmented("scope", kScopes, scope, kExplained)) m_over_run = scope == 0;
+        if (m_over_run) {
+            same_line_if_fits(phase_buttons_width());
+            phase_buttons(context);
+            return;
+        }
+    }
+    int quantity = static_cast<int>(context.settings.quantity);
+    same_line_if_fits(name_combo_width(kQuantities));
+    if (name_combo("###quantity", kQuantities, quantity, "Preference: what the router would like, over all experts. Selection score: what the top-k is taken over (bias and "
+                                                         "masks included). Applied weight: what multiplies the chosen experts' outputs."))
+        context.settings.quantity = static_cast<Quantity>(quantity);
+}
+
+void HeatmapPanel::color_controls(ViewContext& context) {
+    same_line_if_fits(name_combo_width(kMaps));
+    int map = static_cast<int>(context.settings.map);
+    if (name_combo("###map", kMaps, map, "Colour map. Cividis looks nearly the same with and without red–green deficiency.")) context.settings.map = static_cast<ColorMap>(map);
+    same_line_if_fits(button_width("auto range") + ImGui::GetFrameHeight());
+    ImGui::Checkbox("auto range###auto", &context.settings.auto_range);
+    tooltip("Off: fixed limits, so that runs compare. On: from the smallest to the largest value shown; the limits stand at the colour bar.");
+    if (m_kind == PictureKind::kLayerExpert) return;
+    same_line_if_fits(button_width("follow newest") + ImGui::GetFrameHeight());
+    ImGui::Checkbox("follow newest###follow", &view().follow);
+    tooltip("Keep the newest token in sight. Panning or zooming lets go of it.");
+}
+
+void HeatmapPanel::toolbar(ViewContext& context, Pick& pick) {
+    static constexpr const char* kExplained[] = {"Every token (across) and every expert of one layer (down)", "Every layer (down) and its experts (across)",
+                                                 "Every token (across) and every layer (down), one number each"};
+    int kind = static_cast<int>(m_kind);
+    if (segmented("kind", kKinds, kind, kExplained)) m_kind = static_cast<PictureKind>(kind);
+    const gs::TraceInfo& info = context.what_if.trace().info();
+    if (m_kind == PictureKind::kTokenExpert) {
+        same_line_if_fits(layer_stepper_width());
+        if (layer_stepper("layer", info, pick.moe_layer)) context.selected.moe_layer = pick.moe_layer;
+    }
+    quantity_controls(context);
+    color_controls(context);
+    if (info.provenance != gs::Provenance::kComputed) {
+        same_line_if_fits(badge_size(gs::name_of(info.provenance)).x);
+        provenance_badge(context, info.provenance);
+    }
+}
+
+/// One line that says what the picture is, with the meaning of the hatch where there is one.
+void HeatmapPanel::legend(const ViewContext& context) const {
+    const PictureSpec& shown = m_picture.spec();
+    const gs::TraceSnapshot& trace = context.what_if.trace();
+    const gs::TraceInfo& info = trace.info();
+    std::string text;
+    bool hatch = info.n_moe_layers() < n_model_layers(info) && shown.kind != PictureKind::kTokenExpert;
+    std::string hatch_text = hatch ? "dense layer" : "";
+    const bool chosen_only = shown.quantity == Quantity::kAppliedWeight && (shown.kind == PictureKind::kTokenExpert || (shown.kind == PictureKind::kLayerExpert && !shown.over_run));
+    if (chosen_only) hatch_text = hatch ? "not chosen, or a dense layer" : "not chosen";
+    switch (shown.kind) {
+        case PictureKind::kTokenExpert: text = fmt::format("layer {}, {} tokens × {} experts", info.moe_layers[static_cast<size_t>(shown.moe_layer)], trace.n_tokens(), trace.n_experts()); break;
+        case PictureKind::kLayerExpert:
+            text = shown.over_run ? fmt::format("{} tokens; uniform: {}", m_picture.stats().layer(0).load.n_tokens, format_percent(m_picture.stats().layer(0).null.share))
+                                  : fmt::format("token {} \"{}\"", shown.token + 1, short_token(trace.token(shown.token).text, 16));
+            break;
+        case PictureKind::kTokenLayer: text = fmt::format("{} tokens × {} MoE layers", trace.n_tokens(), info.n_moe_layers()); break;
+    }
+    if (!hatch_text.empty()) text += "; hatched: " + hatch_text;
+    caption(text);
+}
+
+HeatmapInput HeatmapPanel::input(const ViewContext& context) const {
+    HeatmapInput in;
+    in.n_cols = m_picture.n_cols();
+    in.n_rows = m_picture.n_rows();
+    in.revision = m_picture.revision();
+    in.low = m_range.low;
+    in.high = m_range.high;
+    in.map = context.settings.map;
+    in.fill_column = [this](int col, std::span<float> out) { std::copy_n(m_picture.column(col).begin(), out.size(), out.begin()); };
+    const gs::TraceSnapshot trace = context.what_if.trace();
+    const auto number = [](int index) { return std::to_string(index); };
+    const auto token = [trace](int col) { return short_token(trace.token(col).text, 10); };
+    if (m_kind == PictureKind::kLayerExpert) {
+        in.col_label = number;
+        in.col_title = "expert";
+    } else {
+        in.col_label = token;
+        in.col_title = "token";
+    }
+    in.row_label = number;
+    in.row_title = m_kind == PictureKind::kTokenExpert ? "expert" : "layer";
+    return in;
+}
+
+void HeatmapPanel::card(ViewContext& context, int col, int row) {
+    const Pick pick = m_picture.pick_of(col, row);
+    const gs::TraceSnapshot& trace = context.what_if.trace();
+    if (pick.moe_layer < 0) {
+        HoverCard card(fmt::format("layer {}", row));
+        card.note("A dense layer: it has no router.");
+        return;
+    }
+    if (m_kind == PictureKind::kLayerExpert && m_over_run) {
+        const LayerStats& stats = m_picture.stats().layer(pick.moe_layer);
+        HoverCard card(fmt::format("layer {} · expert {}", row, pick.expert));
+        card.row("share of tokens", format_percent(stats.share(pick.expert)));
+        card.row("tokens", fmt::format("{} of {}", stats.load.counts[static_cast<size_t>(pick.expert)], stats.load.n_tokens));
+        card.row("rank by load", fmt::format("{} of {}", stats.rank(pick.expert), trace.n_experts()));
+        card.row("uniform", fmt::format("{}  (95 %: {} to {})", format_percent(stats.null.share), format_percent(stats.null.band_low), format_percent(stats.null.band_high)));
+        card.note(gs::name_of(trace.info().provenance));
+        return;
+    }
+    RouteReader& reader = m_picture.reader();
+    if (m_kind == PictureKind::kTokenLayer) {
+        HoverCard card(fmt::format("\"{}\" · layer {}", short_token(trace.token(col).text, 24), row));
+        card.row("token", fmt::format("{} of {}, {}", col + 1, trace.n_tokens(), gs::name_of(trace.token(col).phase)));
+        card.row("top-1 weight", format_exact(reader.scalar(RouteScalar::kTopWeight, pick.moe_layer, col)));
+        card.row("router entropy", fmt::format("{} nats (at most {})", format_exact(reader.scalar(RouteScalar::kEntropy, pick.moe_layer, col)), format_number(std::log(trace.n_experts()))));
+        const float margin = reader.scalar(RouteScalar::kMargin, pick.moe_layer, col);
+        card.row("margin", std::isnan(margin) ? "none: all experts are chosen" : format_exact(margin));
+        std::string chosen;
+        for (uint16_t id : trace.ids(pick.moe_layer, col).first(std::min<size_t>(8, trace.ids(pick.moe_layer, col).size()))) chosen += fmt::format("{} ", id);
+        card.row("experts", chosen + (trace.ids(pick.moe_layer, col).size() > 8 ? "…" : ""));
+        card.note(gs::name_of(trace.info().provenance));
+        return;
+    }
+    const ExpertFacts facts = reader.facts(pick.moe_layer, pick.token, pick.expert);
+    HoverCard card(fmt::format("\"{}\" · layer {} · expert {}", short_token(trace.token(pick.token).text, 24), model_layer(trace.info(), pick.moe_layer), pick.expert));
+    card.row("token", fmt::format("{} of {}, {}", pick.token + 1, trace.n_tokens(), gs::name_of(trace.token(pick.token).phase)));
+    card.row("router logit", format_exact(facts.logit));
+    card.row("preference", fmt::format("{}  (rank {} of {})", format_exact(facts.preference), facts.preference_rank, trace.n_experts()));
+    card.row("selection score", std::isfinite(facts.selection) ? format_exact(facts.selection) : "cannot be chosen (masked)");
+    card.row("applied weight", facts.slot < 0 ? fmt::format("not chosen (k = {})", facts.k) : fmt::format("{}  ({} of {})", format_exact(facts.weight), facts.slot + 1, facts.k));
+    card.row("Σ weights", format_number(facts.weight_sum));
+    card.note(gs::name_of(trace.info().provenance));
+}
+
+void HeatmapPanel::move_selection(ViewContext& context, const HeatmapHit& hit) {
+    const Pick now = effective_pick(context.what_if.trace(), context.selected);
+    const int col = std::clamp(std::max(0, m_picture.col_of(now)) + hit.move_cols, 0, m_picture.n_cols() - 1);
+    const int row = std::clamp(std::max(0, m_picture.row_of(now)) + hit.move_rows, 0, m_picture.n_rows() - 1);
+    const Pick next = m_picture.pick_of(col, row);
+    if (next.token >= 0) context.selected.token = next.token;
+    if (next.moe_layer >= 0) context.selected.moe_layer = next.moe_layer;
+    if (next.expert >= 0) context.selected.expert = next.expert;
+}
+
+std::string HeatmapPanel::column_csv(int col) const {
+    std::string csv = fmt::format("{},{}\n", m_kind == PictureKind::kTokenExpert ? "expert" : "layer", value_title(m_picture.spec()));
+    for (int row = 0; row < m_picture.n_rows(); ++row) csv += fmt::format("{},{:.9g}\n", row, m_picture.value(col, row));
+    return csv;
+}
+
+void HeatmapPanel::context_menu(ViewContext& context) {
+    if (!ImGui::BeginPopup("cell_menu")) return;
+    const bool valid = m_menu_col >= 0 && m_menu_col < m_picture.n_cols() && m_menu_row >= 0 && m_menu_row < m_picture.n_rows();
+    if (valid && ImGui::MenuItem("Copy value")) ImGui::SetClipboardText(format_exact(m_picture.value(m_menu_col, m_menu_row)).c_str());
+    if (valid && ImGui::MenuItem("Copy column as CSV")) ImGui::SetClipboardText(column_csv(m_menu_col).c_str());
+    if (ImGui::MenuItem("Clear selection")) context.selected = {};
+    ImGui::EndPopup();
+}
+
+void HeatmapPanel::react(ViewContext& context, const HeatmapHit& hit) {
+    const bool on_cell = hit.col >= 0 && hit.row >= 0 && hit.col < m_picture.n_cols() && hit.row < m_picture.n_rows();
+    if (hit.move_cols != 0 || hit.move_rows != 0) move_selection(context, hit);
+    if (on_cell && hit.hovered) {
+        context.hovered_next = m_picture.pick_of(hit.col, hit.row);
+        card(context, hit.col, hit.row);
+    }
+    if (on_cell && hit.clicked) {
+        const Pick pick = m_picture.pick_of(hit.col, hit.row);
+        if (pick.token >= 0) context.selected.token = pick.token;
+        if (pick.moe_layer >= 0) context.selected.moe_layer = pick.moe_layer;
+        if (pick.expert >= 0) context.selected.expert = pick.expert;
+    }
+    if (on_cell && hit.context_menu) {
+        m_menu_col = hit.col, m_menu_row = hit.row;
+        ImGui::OpenPopup("cell_menu");
+    }
+    context_menu(context);
+}
+
+void HeatmapPanel::draw(ViewContext& context) {
+    const gs::TraceSnapshot& trace = context.what_if.trace();
+    if (draw_if_no_routes(context, trace)) return;
+    if (!m_heatmap) m_heatmap = std::make_unique<Heatmap>(context.heatmaps);
+    Pick pick = effective_pick(trace, context.selected);
+    toolbar(context, pick);
+    m_picture.update(trace, spec(context, pick));
+    m_range = color_range(m_picture, trace.info().router, context.settings.auto_range);
+    legend(context);
+
+    const float unit = ImGui::GetFontSize();
+    const ImVec2 room = ImGui::GetContentRegionAvail();
+    const float bar_width = unit * 4.2f, gap = ImGui::GetStyle().ItemSpacing.x;
+    const bool bar_beside = room.x > unit * 24;
+    const ImVec2 size{std::max(unit * 4, bar_beside ? room.x - bar_width - gap : room.x), std::max(unit * 4, bar_beside ? room.y : room.y - unit * 3)};
+    std::vector<HeatmapMark> marks;
+    const auto mark = [&](const Pick& of, ImU32 color, float thickness) {
+        const int col = m_picture.col_of(of), row = m_picture.row_of(of);
+        if (col >= 0 || row >= 0) marks.push_back({col, row, color, thickness * context.scale});
+    };
+    mark(context.hovered, context.theme.hover, 1.0f);
+    mark(context.selected, context.theme.selection, 2.0f);
+    static constexpr const char* kIds[] = {"token_expert", "layer_expert", "token_layer"};
+    const HeatmapHit hit = m_heatmap->draw(kIds[static_cast<size_t>(m_kind)], input(context), view(), size, marks);
+    react(context, hit);
+    if (bar_beside) ImGui::SameLine(0, gap);
+    color_bar("bar", context.settings.map, m_range.low, m_range.high, value_title(m_picture.spec()), bar_beside ? ImVec2(bar_width, room.y) : ImVec2(room.x, unit * 2.5f));
+}
+
+}  // namespace
+
+std::unique_ptr<View> make_heatmap_view() { return std::make_unique<HeatmapPanel>(); }
+
+}  // namespace app

@@ -1,0 +1,79 @@
+#include "app/views/layer_policy_panel_edit.h"
+
+#include <algorithm>
+
+namespace app {
+namespace {
+
+void insert(std::vector<int>& sorted, int value) {
+    const auto at = std::lower_bound(sorted.begin(), sorted.end(), value);
+    if (at == sorted.end() || *at != value) sorted.insert(at, value);
+}
+
+}  // namespace
+
+ExpertState state_of(const LayerEdit& edit, int expert) {
+    if (std::binary_search(edit.masked.begin(), edit.masked.end(), expert)) return ExpertState::kMasked;
+    return std::binary_search(edit.forced.begin(), edit.forced.end(), expert) ? ExpertState::kForced : ExpertState::kFree;
+}
+
+void set_state(LayerEdit& edit, int expert, ExpertState state) {
+    std::erase(edit.masked, expert);
+    std::erase(edit.forced, expert);
+    if (state == ExpertState::kMasked) insert(edit.masked, expert);
+    if (state == ExpertState::kForced) insert(edit.forced, expert);
+}
+
+std::vector<LayerEdit> split_layers(const gs::Policy& policy, std::span<const int> moe_layers) {
+    std::vector<LayerEdit> edits(moe_layers.size());
+    for (size_t m = 0; m < moe_layers.size(); ++m) {
+        LayerEdit& edit = edits[m];
+        for (const gs::Policy::LayerItem& item : policy.layers) {
+            if (moe_layers[m] < item.first || moe_layers[m] > item.last) continue;
+            if (item.k) {                                  // a k without a rule beside it means top-k (policy.h)
+                edit.k = item.k;
+                edit.rule = gs::GateRule::kTopK;
+            }
+            if (item.rule) edit.rule = item.rule;
+            if (item.temperature) edit.temperature = item.temperature;
+            for (int e : item.masked) insert(edit.masked, e);
+            for (int e : item.forced) insert(edit.forced, e);
+        }
+    }
+    return edits;
+}
+
+gs::Policy join_layers(const gs::Policy& base, std::span<const LayerEdit> edits, std::span<const int> moe_layers) {
+    gs::Policy out = base;
+    out.layers.clear();
+    for (size_t m = 0; m < edits.size(); ++m) {
+        const LayerEdit& edit = edits[m];
+        if (edit.empty()) continue;
+        if (m > 0 && edits[m - 1] == edit) {
+            out.layers.back().last = moe_layers[m];
+            continue;
+        }
+        gs::Policy::LayerItem item;
+        item.first = item.last = moe_layers[m];
+        // rule@L=topk beside k@L is implied, and left out of the text.
+        item.rule = edit.k && edit.rule == gs::GateRule::kTopK ? std::nullopt : edit.rule;
+        item.k = edit.k;
+        item.temperature = edit.temperature;
+        item.masked = edit.masked;
+        item.forced = edit.forced;
+        out.layers.push_back(std::move(item));
+    }
+    return out;
+}
+
+void set_layer_k(LayerEdit& edit, const gs::Policy& base, const gs::RouterSpec& spec, int k) {
+    const bool as_trained = base.rule == gs::GateRule::kNative && k == spec.n_used;
+    const bool as_all = base.rule == gs::GateRule::kTopK && k == (base.k > 0 ? base.k : spec.n_used);
+    edit.rule.reset();
+    edit.k.reset();
+    if (as_trained || as_all) return;
+    edit.rule = gs::GateRule::kTopK;
+    edit.k = k;
+}
+
+}  // namespace app

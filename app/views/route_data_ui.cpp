@@ -1,0 +1,101 @@
+#include "app/views/route_data_ui.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "app/widgets/ui_kit.h"
+
+namespace app {
+
+bool draw_if_no_routes(ViewContext& context, const gs::TraceSnapshot& trace) {
+    if (trace.n_moe_layers() > 0 && trace.n_experts() > 0 && !trace.empty()) return false;
+    const bool dense = trace.n_moe_layers() == 0 && (!trace.empty() || !trace.info().model_name.empty());
+    const bool pressed = dense ? empty_state("A dense model", "This model has no router: every token goes through the same weights. Open a Mixture-of-Experts model to see routing.",
+                                             "Open a model or a recorded run…")
+                               : empty_state("No tokens yet", "Routing appears here as soon as a prompt runs: type one and press Run, or open a recorded run.",
+                                             "Open a model or a recorded run…");
+    if (pressed) context.wants_open_file = true;
+    return true;
+}
+
+void same_line_if_fits(float width_px) {
+    const float right = ImGui::GetCursorScreenPos().x + ImGui::GetContentRegionAvail().x;
+    const float next = ImGui::GetItemRectMax().x + ImGui::GetStyle().ItemSpacing.x + width_px;
+    if (next <= right) ImGui::SameLine();
+}
+
+float button_width(const char* text) { return ImGui::CalcTextSize(text).x + 2 * ImGui::GetStyle().FramePadding.x; }
+
+void caption(std::string_view text) {
+    ImGui::PushTextWrapPos(0);
+    dim_text(text);
+    ImGui::PopTextWrapPos();
+}
+
+float layer_stepper_width() { return 2 * ImGui::GetFrameHeight() + ImGui::CalcTextSize("layer 888 of 888").x + 2 * ImGui::GetStyle().ItemInnerSpacing.x; }
+
+bool layer_stepper(const char* id, const gs::TraceInfo& info, int& moe_layer) {
+    const int before = moe_layer, n = info.n_moe_layers();
+    ImGui::PushID(id);
+    ImGui::BeginGroup();
+    ImGui::BeginDisabled(moe_layer <= 0);
+    if (ImGui::ArrowButton("###previous", ImGuiDir_Left)) --moe_layer;
+    ImGui::EndDisabled();
+    tooltip("Previous MoE layer");
+    ImGui::SameLine(0, ImGui::GetStyle().ItemInnerSpacing.x);
+    const std::string text = fmt::format("layer {} of {}", info.moe_layers[static_cast<size_t>(before)], info.n_layers);
+    const float width = ImGui::CalcTextSize("layer 888 of 888").x, own = ImGui::CalcTextSize(text.c_str()).x, left = ImGui::GetCursorPosX();
+    ImGui::AlignTextToFramePadding();
+    ImGui::SetCursorPosX(left + std::max(0.0f, (width - own) / 2));
+    ImGui::TextUnformatted(text.c_str());
+    ImGui::SameLine(0, 0);
+    ImGui::SetCursorPosX(left + width + ImGui::GetStyle().ItemInnerSpacing.x);
+    ImGui::BeginDisabled(moe_layer + 1 >= n);
+    if (ImGui::ArrowButton("###next", ImGuiDir_Right)) ++moe_layer;
+    ImGui::EndDisabled();
+    tooltip("Next MoE layer");
+    ImGui::EndGroup();
+    ImGui::PopID();
+    moe_layer = std::clamp(moe_layer, 0, n - 1);
+    return moe_layer != before;
+}
+
+float name_combo_width(std::span<const char* const> names) {
+    float width = 0;
+    for (const char* name : names) width = std::max(width, ImGui::CalcTextSize(name).x);
+    return width + 2 * ImGui::GetStyle().FramePadding.x + ImGui::GetFrameHeight();
+}
+
+bool name_combo(const char* id, std::span<const char* const> names, int& index, const char* explanation) {
+    bool changed = false;
+    ImGui::SetNextItemWidth(name_combo_width(names));
+    const bool open = ImGui::BeginCombo(id, names[static_cast<size_t>(index)]);
+    if (!open) tooltip(explanation);
+    if (!open) return false;
+    for (int i = 0; i < static_cast<int>(names.size()); ++i) {
+        if (ImGui::Selectable(names[static_cast<size_t>(i)], i == index)) {
+            changed = i != index;
+            index = i;
+        }
+        if (i == index) ImGui::SetItemDefaultFocus();
+    }
+    ImGui::EndCombo();
+    return changed;
+}
+
+static constexpr const char* kPhases[] = {"both", "prefill", "decode"};
+
+float phase_buttons_width() {
+    float width = 0;
+    for (const char* name : kPhases) width += button_width(name) + 1;
+    return width;
+}
+
+void phase_buttons(ViewContext& context) {
+    static constexpr const char* kExplained[] = {"Tokens of the prompt and generated ones", "Only the prompt's tokens", "Only generated tokens"};
+    int index = static_cast<int>(context.settings.phase);
+    if (segmented("phase", kPhases, index, kExplained)) context.settings.phase = static_cast<gs::PhaseFilter>(index);
+}
+
+}  // namespace app

@@ -1,0 +1,29 @@
+// Small drawing parts shared by the panels about routes: empty states, wrapping tool bars, captions.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "app/views/view.h"
+
+namespace app {
+
+/// Draws why there is nothing to show (no run, dense model) and returns true; false when the trace has routes.
+bool draw_if_no_routes(ViewContext& context, const gs::TraceSnapshot& trace);
+/// Continues the line if an item of this width still fits, else starts a new one.
+void same_line_if_fits(float width_px);
+/// Width of a button or combo with this text.
+float button_width(const char* text);
+/// Wrapped text in the dim colour.
+void caption(std::string_view text);
+/// "12 of 30" stepper over MoE layers; shows blk.N names. True when moe_layer changed.
+bool layer_stepper(const char* id, const gs::TraceInfo& info, int& moe_layer);
+float layer_stepper_width();
+/// Combo over fixed names at a width that fits the longest. True when it changed.
+bool name_combo(const char* id, std::span<const char* const> names, int& index, const char* explanation);
+float name_combo_width(std::span<const char* const> names);
+/// "both", "prefill", "decode" as joined buttons over ViewSettings::phase.
+void phase_buttons(ViewContext& context);
+float phase_buttons_width();
+
+}  // namespace app
