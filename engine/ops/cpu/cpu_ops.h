@@ -1,0 +1,111 @@
+// The CPU back end: divides every operation among threads and calls the inner loops of kernels.h.
+//
+// Up to kGemvTokens tokens are multiplied one by one, weights read in place (generation is bound by memory); more are multiplied panel by
+// panel. Every value is computed by one thread in an order that depends on shapes only, so results do not change with the number of threads.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "engine/ops/cpu/kernels.h"
+#include "engine/ops/cpu/op_clock.h"
+#include "engine/ops/cpu/scratch.h"
+#include "engine/ops/cpu/thread_pool.h"
+#include "engine/ops/ops.h"
+
+namespace gs::cpu {
+
+class CpuOps final : public Ops {
+public:
+    CpuOps(int n_threads, Precision precision, Kernels kernels);
+
+    std::string name() const override;
+    Precision precision() const override { return m_precision; }
+
+    float* allocate(size_t n_floats) override;
+    void release(float* memory) override;
+    void read(const float* from, float* to_host, size_t n_floats) override;
+    void write(const float* from_host, float* to, size_t n_floats) override;
+
+    void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override;
+    void rms_norm(Rows x, const Weight& weight, float eps, int group, Rows out) override;
+    void linear(Rows x, std::span<const LinearCall> calls) override;
+    void rope(const ModelSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) override;
+    void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) override;
+    void attention(const AttentionCall& call) override;
+    void add(Rows x, Rows y, float scale) override;
+    void ffn(const FfnWeights& weights, Rows x, Rows out) override;
+    void moe(const MoeCall& call) override;
+    void all_experts(const FfnWeights& experts, Rows x, Rows out) override;
+
+    std::vector<OpTime> times() const override { return m_clock.times(); }
+    void reset_times() override { m_clock.reset(); }
+
+private:
+    static constexpr int kGemvTokens = 3;
+
+    /// The forms of some rows that products read, by precision.
+    struct Inputs {
+        std::vector<const std::byte*> exact, fast;
+    };
+    /// One gate·up·down on one token: an expert of a slot, or the shared expert.
+    struct Branch {
+        Weight gate, up, down;
+        float scale = 1;
+        size_t hidden = 0;                     ///< offset of its activations, in floats
+        const std::byte* input = nullptr;      ///< of down
+    };
+    struct RowRange {
+        int which, begin, end;
+    };
+
+    bool is_fast(const Weight& w) const { return m_precision == Precision::kFast && has_fast_product(w.type); }
+    const MatmulKernels& product(const Weight& w) const { return is_fast(w) ? m_kernels.fast : m_kernels.exact; }
+    const std::byte* const* inputs_for(const Weight& w, const Inputs& inputs) const { return is_fast(w) ? inputs.fast.data() : inputs.exact.data(); }
+    void take_inputs(Rows x, bool fast, Scratch& scratch, Inputs& inputs);
+    int rows_per_chunk(size_t row_bytes, size_t all_bytes) const;
+    std::byte* panel_scratch(int thread, size_t n_bytes) { return m_threads[static_cast<size_t>(thread)].panel.reserve(n_bytes); }
+
+    void multiply_tokens(Rows x, std::span<const LinearCall> calls);
+    void multiply_panels(Rows x, std::span<const LinearCall> calls);
+    void add_bias(const LinearCall& call, int begin, int end, int n_tokens, const float* bias) const;
+    const float* bias_values(const LinearCall& call, std::vector<float>& values) const;
+
+    void attend_heads(const AttentionCall& call);
+    void attend_tiles(const AttentionCall& call);
+
+    void list_branches(const MoeCall& call, int token);
+    void run_hidden(const float* x);
+    void moe_token(const MoeCall& call, int token);
+    void moe_grouped(const MoeCall& call);
+    void gated_panels(const FfnWeights& f, int slab, const Inputs& inputs, const int32_t* tokens, int n_tokens, int begin, int end, float* hidden,
+                      int thread);
+    void down_panels(const Weight& down, const std::byte* const* inputs, int n_tokens, int begin, int end, float* out, ptrdiff_t stride, int thread);
+    void expert_tokens(const FfnWeights& experts, int expert, const int32_t* tokens, int n_tokens, float* out, int thread);
+    void ffn_panels(const FfnWeights& weights, Rows out);
+    void sum_slots(const MoeCall& call, const float* pairs);
+
+    struct ThreadScratch {
+        Scratch panel, gates, hidden, inputs, attention;
+    };
+
+    Precision m_precision;
+    Kernels m_kernels;
+    ThreadPool m_pool;
+    OpClock m_clock;
+    std::vector<ThreadScratch> m_threads;
+    Scratch m_input_scratch, m_hidden_scratch, m_down_scratch, m_pair_scratch;
+    Inputs m_inputs, m_down_inputs;
+    std::vector<Branch> m_branches;
+    std::vector<RowRange> m_ranges;
+    std::vector<int32_t> m_pair_token, m_pair_of_slot, m_expert_begin;
+    // The angles of the last rope call: the same for q, k and every layer of a step.
+    struct {
+        int first_position = -1, n_rows = 0, n_rot = 0;
+        float base = 0, factor = 0;
+        const std::byte* divisors = nullptr;
+        std::vector<float> cosines, sines;
+    } m_angles;
+};
+
+}  // namespace gs::cpu

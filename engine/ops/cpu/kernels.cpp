@@ -1,0 +1,69 @@
+#include "engine/ops/cpu/kernels.h"
+
+#include <hwy/targets.h>
+
+namespace gs::cpu {
+namespace {
+
+struct Choice {
+    const char* name;
+    const char* title;
+    int64_t target;
+    bool vnni;
+};
+
+// "avx3_dl" is AVX-512 with VNNI: Highway 1.0.3 does not enable avx512vnni in its target of that name, so its loops come from AVX3 and the
+// integer product from vnni.cpp.
+constexpr Choice kChoices[] = {
+#if defined(__x86_64__)
+    {"avx3_dl", "AVX-512 VNNI", HWY_AVX3, true},
+    {"avx3", "AVX-512", HWY_AVX3, false},
+    {"avx2", "AVX2", HWY_AVX2, false},
+    {"sse4", "SSE4", HWY_SSE4, false},
+#else
+    {"native", "native SIMD", HWY_STATIC_TARGET, false},
+#endif
+};
+
+bool available(const Choice& choice) {
+    return (hwy::SupportedTargets() & choice.target) != 0 && (!choice.vnni || vnni_supported());
+}
+
+}  // namespace
+
+std::vector<std::string> available_kernels() {
+    std::vector<std::string> names;
+    for (const Choice& choice : kChoices)
+        if (available(choice)) names.emplace_back(choice.name);
+    return names;
+}
+
+std::optional<Kernels> choose_kernels(const std::string& name) {
+    const Choice* chosen = nullptr;
+    for (const Choice& choice : kChoices)
+        if (available(choice) && (!chosen || name == choice.name)) chosen = &choice;
+    if (!chosen) return std::nullopt;
+    Kernels kernels;
+    kernels.name = chosen->name;
+    kernels.title = chosen->title;
+    add_vector_kernels(kernels, chosen->target);
+    add_exact_kernels(kernels, chosen->target);
+    add_fast_kernels(kernels, chosen->target);
+    add_attention_kernels(kernels, chosen->target);
+    if (chosen->vnni) add_vnni_kernels(kernels);
+    return kernels;
+}
+
+bool has_fast_product(TensorType type) {
+    switch (type) {
+        case TensorType::kQ4_0:
+        case TensorType::kQ4_1:
+        case TensorType::kQ5_0:
+        case TensorType::kQ5_1:
+        case TensorType::kQ8_0:
+        case TensorType::kIQ4_NL: return true;
+        default: return false;
+    }
+}
+
+}  // namespace gs::cpu

@@ -1,0 +1,95 @@
+// The inner loops, one set an instruction set, as function pointers: what a thread does to rows. Which thread does which rows is cpu_ops.
+//
+// A product comes in two forms. gemv: weights read in place, for one token. pack + gemm: 16 rows of weights are unpacked into a panel, once for
+// many tokens. In both a result depends on its row and its token only, never on the split into chunks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/model/weights.h"
+
+namespace gs::cpu {
+
+constexpr int kBlock = 32;        ///< values per quantization block
+constexpr int kPanelRows = 16;    ///< rows of weights per panel
+
+/// The product of one precision.
+struct MatmulKernels {
+    /// Bytes of one token's input of n_in values in the form that gemv and gemm read; a multiple of 64.
+    size_t (*input_bytes)(int n_in) = nullptr;
+    void (*prepare)(const float* x, int n_in, std::byte* input) = nullptr;
+    /// out[o - row_begin] = row o of w times the input, for row_begin <= o < row_end.
+    void (*gemv)(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out) = nullptr;
+    /// Bytes of a panel of kPanelRows rows; a multiple of 64. Panels are aligned to 64.
+    size_t (*panel_bytes)(int n_in) = nullptr;
+    /// Rows past row_end are filled with zeros.
+    void (*pack)(const Weight& w, int row_begin, int row_end, std::byte* panel) = nullptr;
+    /// out[t * stride + r] = panel row r times inputs[t], for r < n_rows.
+    void (*gemm)(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out,
+                 ptrdiff_t stride) = nullptr;
+};
+
+/// One query head over the keys of one key-value head.
+struct HeadCall {
+    const float* q = nullptr;     ///< [dk]
+    const float* k = nullptr;     ///< key s at k + s * k_stride
+    const float* v = nullptr;
+    ptrdiff_t k_stride = 0, v_stride = 0;
+    int n_keys = 0, dk = 0, dv = 0;
+    float scale = 0;
+    float* scores = nullptr;      ///< scratch, n_keys rounded up to 16
+    float* out = nullptr;         ///< [dv]
+};
+
+/// Many queries that share one key-value head: row r sees the first n_visible[r] keys.
+struct QueryTile {
+    const float* const* q = nullptr;      ///< [n_rows] pointers to [dk]
+    float* const* out = nullptr;          ///< [n_rows] pointers to [dv]
+    const int* n_visible = nullptr;       ///< ascending within the tile is not needed; each >= 1
+    int n_rows = 0;
+    const float* k = nullptr;
+    const float* v = nullptr;
+    ptrdiff_t k_stride = 0, v_stride = 0;
+    int dk = 0, dv = 0;
+    float scale = 0;
+    float* scratch = nullptr;             ///< query_tile_floats(n_rows, dk, dv) floats, aligned to 64
+};
+
+struct Kernels {
+    std::string name;             ///< as GATESCOPE_SIMD takes it
+    std::string title;            ///< for people
+    MatmulKernels exact;          ///< f32 inputs, any weights
+    MatmulKernels fast;           ///< inputs in blocks of 32 rounded to 15 bits; quantized weights only
+
+    void (*rms_norm)(const float* x, const float* weight, int n, float eps, float* out) = nullptr;
+    void (*silu_mul)(const float* gate, const float* up, int n, float* out) = nullptr;
+    void (*add_scaled)(float* x, const float* y, int n, float scale) = nullptr;       ///< x += scale * y
+    void (*set_scaled)(float* x, const float* y, int n, float scale) = nullptr;       ///< x = scale * y
+    void (*rotate)(float* head, const float* cosines, const float* sines, int n_pairs, bool halves) = nullptr;
+    void (*dequantize)(const Weight& w, int row, int slab, float* out) = nullptr;     ///< bit-identical to TensorTypeInfo's
+    void (*attend_head)(const HeadCall& call) = nullptr;
+    void (*attend_tile)(const QueryTile& tile) = nullptr;
+    size_t (*query_tile_floats)(int n_rows, int dk, int dv) = nullptr;
+};
+
+/// Best first; the names of what this processor runs.
+std::vector<std::string> available_kernels();
+/// The named set, or the best when the name is empty or not available here; none where the processor has too little.
+std::optional<Kernels> choose_kernels(const std::string& name);
+
+/// Whether the fast product takes this type (the others are multiplied in f32 always).
+bool has_fast_product(TensorType type);
+
+// One each file of loops; `target` is a Highway target bit.
+void add_vector_kernels(Kernels& kernels, int64_t target);
+void add_exact_kernels(Kernels& kernels, int64_t target);
+void add_fast_kernels(Kernels& kernels, int64_t target);
+void add_attention_kernels(Kernels& kernels, int64_t target);
+bool vnni_supported();
+void add_vnni_kernels(Kernels& kernels);   ///< replaces the fast product; needs vnni_supported()
+
+}  // namespace gs::cpu

@@ -1,0 +1,186 @@
+// The oracle: every operation as its formula reads, one thread, f64 accumulation. Nothing here is meant to be quick.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <new>
+#include <vector>
+
+#include "engine/core/check.h"
+#include "engine/ops/ops.h"
+#include "engine/ops/rope_table.h"
+
+namespace gs {
+namespace {
+
+std::vector<float> dequantized_row(const Weight& w, int o, int slab = 0) {
+    const TensorTypeInfo& info = tensor_type_info(w.type);
+    GS_CHECK(info.dequantize, "weight of a type that cannot be loaded");
+    std::vector<float> out(static_cast<size_t>(w.n_in));
+    info.dequantize(w.row(o, slab), out.size() / info.block_values, out.data());
+    return out;
+}
+
+double dot(const std::vector<float>& w, const double* x) {
+    double sum = 0;
+    for (size_t i = 0; i < w.size(); ++i) sum += static_cast<double>(w[i]) * x[i];
+    return sum;
+}
+
+std::vector<double> widened(const float* x, int n) { return {x, x + n}; }
+
+std::vector<double> matrix_times(const Weight& w, int slab, const std::vector<double>& x) {
+    std::vector<double> y(static_cast<size_t>(w.n_out));
+    for (int o = 0; o < w.n_out; ++o) y[static_cast<size_t>(o)] = dot(dequantized_row(w, o, slab), x.data());
+    return y;
+}
+
+/// down(silu(gate x) * up x)
+std::vector<double> gated(const FfnWeights& f, int slab, const std::vector<double>& x) {
+    std::vector<double> g = matrix_times(f.gate, slab, x);
+    const std::vector<double> u = matrix_times(f.up, slab, x);
+    for (size_t i = 0; i < g.size(); ++i) g[i] = g[i] / (1 + std::exp(-g[i])) * u[i];
+    return matrix_times(f.down, slab, g);
+}
+
+void store(const std::vector<double>& y, float* out) {
+    for (size_t i = 0; i < y.size(); ++i) out[i] = static_cast<float>(y[i]);
+}
+
+class ReferenceOps final : public Ops {
+public:
+    std::string name() const override { return "cpu reference"; }
+    Precision precision() const override { return Precision::kExact; }
+
+    float* allocate(size_t n) override {
+        if (n > SIZE_MAX / sizeof(float) / 2) return nullptr;
+        const size_t n_bytes = (std::max<size_t>(n, 1) * sizeof(float) + 63) / 64 * 64;
+        void* memory = ::operator new(n_bytes, std::align_val_t{64}, std::nothrow);
+        if (memory) std::memset(memory, 0, n_bytes);
+        return static_cast<float*>(memory);
+    }
+    void release(float* memory) override { ::operator delete(memory, std::align_val_t{64}); }
+    void read(const float* from, float* to_host, size_t n) override { std::copy_n(from, n, to_host); }
+    void write(const float* from_host, float* to, size_t n) override { std::copy_n(from_host, n, to); }
+
+    void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override {
+        for (size_t t = 0; t < ids.size(); ++t) {
+            const std::vector<float> row = dequantized_row(table, ids[t]);
+            for (size_t i = 0; i < row.size(); ++i) out.row(static_cast<int>(t))[i] = scale * row[i];
+        }
+    }
+
+    void rms_norm(Rows x, const Weight& weight, float eps, int group, Rows out) override {
+        const int n = group > 0 ? group : x.n_cols;
+        const std::vector<float> w = dequantized_row(weight, 0);
+        for (int t = 0; t < x.n_rows; ++t)
+            for (int c = 0; c < x.n_cols; c += n) {
+                const float* in = x.row(t) + c;
+                double squares = 0;
+                for (int i = 0; i < n; ++i) squares += static_cast<double>(in[i]) * in[i];
+                const double factor = 1 / std::sqrt(squares / n + eps);
+                for (int i = 0; i < n; ++i) out.row(t)[c + i] = static_cast<float>(in[i] * factor * w[static_cast<size_t>(i)]);
+            }
+    }
+
+    void linear(Rows x, std::span<const LinearCall> calls) override {
+        for (int t = 0; t < x.n_rows; ++t) {
+            const std::vector<double> in = widened(x.row(t), x.n_cols);
+            for (const LinearCall& call : calls) {
+                std::vector<double> y = matrix_times(*call.weight, 0, in);
+                if (call.bias && *call.bias) {
+                    const std::vector<float> bias = dequantized_row(*call.bias, 0);
+                    for (size_t i = 0; i < y.size(); ++i) y[i] += bias[i];
+                }
+                store(y, call.out.row(t));
+            }
+        }
+    }
+
+    void rope(const ModelSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) override {
+        const std::vector<double> frequencies = rope_frequencies(spec, freq_divisors);
+        const int n_pairs = spec.n_rot / 2;
+        const bool halves = spec.rope_pairs == RopePairs::kHalves;
+        for (int t = 0; t < x.n_rows; ++t)
+            for (int h = 0; h < n_heads; ++h)
+                for (int i = 0; i < n_pairs; ++i) {
+                    const double angle = (first_position + t) * frequencies[static_cast<size_t>(i)];
+                    float* head = x.row(t) + h * head_dim;
+                    float &a = head[halves ? i : 2 * i], &b = head[halves ? i + n_pairs : 2 * i + 1];
+                    const double c = std::cos(angle), s = std::sin(angle), a0 = a, b0 = b;
+                    a = static_cast<float>(a0 * c - b0 * s);
+                    b = static_cast<float>(a0 * s + b0 * c);
+                }
+    }
+
+    void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) override {
+        for (int t = 0; t < k.n_rows; ++t) {
+            std::copy_n(k.row(t), cache.k_width, cache.k_row(layer, first_position + t));
+            std::copy_n(v.row(t), cache.v_width, cache.v_row(layer, first_position + t));
+        }
+    }
+
+    void attention(const AttentionCall& call) override {
+        for (int t = 0; t < call.q.n_rows; ++t)
+            for (int h = 0; h < call.n_heads; ++h) attend_head(call, t, h);
+    }
+
+    void add(Rows x, Rows y, float scale) override {
+        for (int t = 0; t < x.n_rows; ++t)
+            for (int i = 0; i < x.n_cols; ++i) x.row(t)[i] += scale * y.row(t)[i];
+    }
+
+    void ffn(const FfnWeights& weights, Rows x, Rows out) override {
+        for (int t = 0; t < x.n_rows; ++t) store(gated(weights, 0, widened(x.row(t), x.n_cols)), out.row(t));
+    }
+
+    void moe(const MoeCall& call) override {
+        for (int t = 0; t < call.x.n_rows; ++t) {
+            const std::vector<double> x = widened(call.x.row(t), call.x.n_cols);
+            std::vector<double> sum(x.size(), 0.0);
+            const auto add_scaled = [&](const std::vector<double>& y, double scale) {
+                for (size_t i = 0; i < sum.size(); ++i) sum[i] += scale * y[i];
+            };
+            for (int j = 0; j < call.n_used[static_cast<size_t>(t)]; ++j) {
+                const size_t slot = static_cast<size_t>(t) * static_cast<size_t>(call.k_stride) + static_cast<size_t>(j);
+                add_scaled(gated(*call.experts, call.ids[slot], x), call.weights[slot]);
+            }
+            if (call.routed.data) store(sum, call.routed.row(t));
+            if (call.shared)
+                add_scaled(gated(*call.shared, 0, x), call.shared_scale.empty() ? 1.0f : call.shared_scale[static_cast<size_t>(t)]);
+            store(sum, call.out.row(t));
+        }
+    }
+
+    void all_experts(const FfnWeights& experts, Rows x, Rows out) override {
+        const std::vector<double> in = widened(x.row(0), x.n_cols);
+        for (int e = 0; e < experts.gate.n_slabs; ++e) store(gated(experts, e, in), out.row(e));
+    }
+
+private:
+    void attend_head(const AttentionCall& call, int t, int h) {
+        const int n_keys = call.first_position + t + 1, kv_head = h / (call.n_heads / call.n_kv_heads);
+        const float* q = call.q.row(t) + h * call.head_dim_k;
+        std::vector<double> p(static_cast<size_t>(n_keys));
+        double top = -INFINITY, sum = 0;
+        for (int s = 0; s < n_keys; ++s) {
+            const float* k = call.cache->k_row(call.layer, s) + kv_head * call.head_dim_k;
+            double score = 0;
+            for (int i = 0; i < call.head_dim_k; ++i) score += static_cast<double>(q[i]) * k[i];
+            p[static_cast<size_t>(s)] = score * call.scale;
+            top = std::max(top, p[static_cast<size_t>(s)]);
+        }
+        for (double& v : p) sum += v = std::exp(v - top);
+        for (int i = 0; i < call.head_dim_v; ++i) {
+            double mix = 0;
+            for (int s = 0; s < n_keys; ++s)
+                mix += p[static_cast<size_t>(s)] * call.cache->v_row(call.layer, s)[kv_head * call.head_dim_v + i];
+            call.out.row(t)[h * call.head_dim_v + i] = static_cast<float>(mix / sum);
+        }
+    }
+};
+
+}  // namespace
+
+std::unique_ptr<Ops> make_reference_ops() { return std::make_unique<ReferenceOps>(); }
+
+}  // namespace gs

@@ -1,0 +1,195 @@
+// Attention, rotation, norm, cache and embedding: every back end against f64 formulas written out here.
+#include <algorithm>
+#include <cmath>
+
+#include "tests/ops/backends.h"
+
+namespace gs::test {
+namespace {
+
+struct Heads {
+    int n_heads, n_kv_heads, dk, dv;
+};
+
+class AttentionTest : public OpsTest {
+protected:
+    void check(const Heads& h, int first, int n_tokens, float size) {
+        const int n_ctx = first + n_tokens + 2, k_width = h.n_kv_heads * h.dk, v_width = h.n_kv_heads * h.dv;
+        std::vector<float> k = values(static_cast<size_t>(2 * n_ctx * k_width), -size, size), v = values(static_cast<size_t>(2 * n_ctx * v_width));
+        // What no query may see: positions after the last token.
+        const KvCache cache{k.data(), v.data(), 2, n_ctx, k_width, v_width};
+        for (int s = first + n_tokens; s < n_ctx; ++s) {
+            std::fill_n(cache.k_row(1, s), k_width, NAN);
+            std::fill_n(cache.v_row(1, s), v_width, NAN);
+        }
+        Matrix q(n_tokens, h.n_heads * h.dk, 5), out(n_tokens, h.n_heads * h.dv, 3);
+        q.data = values(q.data.size(), -size, size);
+        AttentionCall call{q.rows(), &cache, 1, first, h.n_heads, h.n_kv_heads, h.dk, h.dv, 1 / std::sqrt(static_cast<float>(h.dk)), out.rows()};
+        m_ops->attention(call);
+        for (int t = 0; t < n_tokens; ++t)
+            for (int head = 0; head < h.n_heads; ++head) {
+                expect_within(out.rows().row(t) + head * h.dv, expected(call, t, head),
+                              "head " + std::to_string(head) + " token " + std::to_string(t) + " of " + std::to_string(n_tokens) + " from " +
+                                  std::to_string(first));
+                if (HasFatalFailure()) return;
+            }
+    }
+
+    static Bounded expected(const AttentionCall& c, int t, int head) {
+        const int n_keys = c.first_position + t + 1, kv = head / (c.n_heads / c.n_kv_heads);
+        std::vector<double> score(static_cast<size_t>(n_keys)), error(score.size());
+        double top = -INFINITY, worst = 0, total = 0;
+        for (int s = 0; s < n_keys; ++s) {
+            double dot = 0, magnitude = 0;
+            for (int i = 0; i < c.head_dim_k; ++i) {
+                const double term = static_cast<double>(c.q.row(t)[head * c.head_dim_k + i]) * c.cache->k_row(1, s)[kv * c.head_dim_k + i];
+                dot += term;
+                magnitude += std::fabs(term);
+            }
+            score[static_cast<size_t>(s)] = dot * c.scale;
+            worst = std::max(worst, (c.head_dim_k + 4) * kEpsilon * magnitude * c.scale);
+            top = std::max(top, score[static_cast<size_t>(s)]);
+        }
+        for (double& v : score) total += v = std::exp(v - top);
+        Bounded out;
+        for (int i = 0; i < c.head_dim_v; ++i) {
+            double mix = 0, magnitude = 0;
+            for (int s = 0; s < n_keys; ++s) {
+                const double term = score[static_cast<size_t>(s)] / total * c.cache->v_row(1, s)[kv * c.head_dim_v + i];
+                mix += term;
+                magnitude += std::fabs(term);
+            }
+            out.value.push_back(mix);
+            // A score off by e moves its share, and the sum of shares, by a factor exp(±e); sums over keys in f32; exp good to 4 units and
+            // its argument, |score - top| < 100, to half a unit of 64.
+            out.bound.push_back(magnitude * (2 * std::expm1(2 * worst) + (2 * n_keys + 16 + 4 * 64) * kEpsilon));
+        }
+        return out;
+    }
+};
+
+INSTANTIATE_TEST_SUITE_P(Backends, AttentionTest, testing::ValuesIn(all_backends()), [](const auto& row) { return row.param.name(); });
+
+TEST_P(AttentionTest, EveryHeadLayoutSeesItsOwnPastOnly) {
+    for (const Heads& h : {Heads{9, 3, 64, 64}, Heads{4, 4, 16, 16}, Heads{6, 2, 24, 40}, Heads{2, 1, 7, 5}, Heads{12, 1, 32, 128}})
+        for (const int n_tokens : {1, 2, 7, 33})
+            for (const int first : {0, 5, 70}) {
+                check(h, first, n_tokens, 1);
+                if (HasFatalFailure()) return;
+            }
+}
+
+TEST_P(AttentionTest, LongPastAndManyQueriesCrossEveryBlockBorder) {
+    check({3, 1, 16, 16}, 0, 140, 1);
+    check({3, 3, 32, 32}, 500, 1, 1);
+    check({3, 3, 32, 32}, 300, 70, 1);
+}
+
+TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
+    check({2, 2, 16, 16}, 0, 90, 6);
+    check({2, 2, 16, 16}, 60, 1, 6);
+}
+
+TEST_P(AttentionTest, RotationTurnsPairsByTheirAngles) {
+    const OwnedWeight divisors(TensorType::kF32, 8, 1, m_random);
+    for (const RopePairs pairs : {RopePairs::kNeighbours, RopePairs::kHalves})
+        for (const int n_rot : {16, 12, 6})
+            for (const bool divided : {false, true}) {
+                ModelSpec spec;
+                spec.n_rot = n_rot;
+                spec.rope_pairs = pairs;
+                spec.rope_base = 5000;
+                spec.rope_linear_factor = 2;
+                Weight w = divisors.weight;
+                w.n_in = n_rot / 2;
+                const int n_heads = 3, dim = 16, first = 1000;
+                Matrix x(5, n_heads * dim, 4);
+                x.data = values(x.data.size());
+                const std::vector<float> before = x.data;
+                m_ops->rope(spec, divided ? w : Weight{}, x.rows(), n_heads, dim, first);
+                for (int t = 0; t < 5; ++t)
+                    for (int i = 0; i < n_heads * dim; ++i) {
+                        const int c = i % dim, head = i - c;
+                        const float* row = before.data() + t * x.stride;
+                        double expected = row[i];
+                        if (c < n_rot) {
+                            const bool halves = pairs == RopePairs::kHalves;
+                            const int p = halves ? c % (n_rot / 2) : c / 2;
+                            const bool second = halves ? c >= n_rot / 2 : c % 2 == 1;
+                            double angle = (first + t) * std::pow(5000.0, -2.0 * p / n_rot) / 2;
+                            if (divided) angle /= divisors.row(0)[static_cast<size_t>(p)];
+                            const double a = row[head + (halves ? p : 2 * p)], b = row[head + (halves ? p + n_rot / 2 : 2 * p + 1)];
+                            expected = second ? a * std::sin(angle) + b * std::cos(angle) : a * std::cos(angle) - b * std::sin(angle);
+                        }
+                        ASSERT_NEAR(x.rows().row(t)[i], expected, 6 * kEpsilon * 2) << "row " << t << " column " << i;
+                    }
+            }
+}
+
+TEST_P(AttentionTest, NormOfRowsAndOfHeadsAlsoInPlace) {
+    for (const int n : {1, 7, 64, 576, 2050})
+        for (const int n_groups : {1, 3}) {
+            const OwnedWeight w(TensorType::kF32, n, 1, m_random);
+            Matrix x(4, n * n_groups, 3);
+            x.data = values(x.data.size(), -5, 5);
+            const std::vector<float> before = x.data;
+            m_ops->rms_norm(x.rows(), w.weight, 1e-5f, n_groups > 1 ? n : 0, x.rows());
+            for (int t = 0; t < 4; ++t)
+                for (int g = 0; g < n_groups; ++g) {
+                    const float* in = before.data() + t * x.stride + g * n;
+                    double squares = 0;
+                    for (int i = 0; i < n; ++i) squares += static_cast<double>(in[i]) * in[i];
+                    for (int i = 0; i < n; ++i) {
+                        const double expected = in[i] / std::sqrt(squares / n + 1e-5) * w.row(0)[static_cast<size_t>(i)];
+                        ASSERT_NEAR(x.rows().row(t)[g * n + i], expected, (4 + 8) * kEpsilon * std::fabs(expected)) << n << " " << i;
+                    }
+                }
+        }
+}
+
+TEST_P(AttentionTest, EmbeddingIsTheScaledRow) {
+    for (const TensorType type : kLoadable) {
+        const OwnedWeight table(type, 96, 9, m_random);
+        const std::vector<int32_t> ids{8, 0, 3, 3};
+        Matrix out(4, 96, 2);
+        m_ops->embed(table.weight, ids, 1, out.rows());
+        for (int t = 0; t < 4; ++t)
+            for (int i = 0; i < 96; ++i) ASSERT_EQ(out.rows().row(t)[i], table.row(ids[static_cast<size_t>(t)])[static_cast<size_t>(i)]);
+        m_ops->embed(table.weight, ids, 12, out.rows());
+        for (int t = 0; t < 4; ++t)
+            for (int i = 0; i < 96; ++i) ASSERT_EQ(out.rows().row(t)[i], 12.0f * table.row(ids[static_cast<size_t>(t)])[static_cast<size_t>(i)]);
+    }
+}
+
+TEST_P(AttentionTest, StoredKeysAndValuesLandAtTheirPositions) {
+    std::vector<float> k(2 * 6 * 4, -1.0f), v(2 * 6 * 3, -1.0f);
+    const KvCache cache{k.data(), v.data(), 2, 6, 4, 3};
+    Matrix new_k(2, 4, 1), new_v(2, 3, 1);
+    new_k.data = values(new_k.data.size());
+    new_v.data = values(new_v.data.size());
+    m_ops->store_kv(cache, 1, 3, new_k.rows(), new_v.rows());
+    for (int layer = 0; layer < 2; ++layer)
+        for (int s = 0; s < 6; ++s) {
+            const bool written = layer == 1 && (s == 3 || s == 4);
+            for (int i = 0; i < 4; ++i) EXPECT_EQ(cache.k_row(layer, s)[i], written ? new_k.rows().row(s - 3)[i] : -1.0f);
+            for (int i = 0; i < 3; ++i) EXPECT_EQ(cache.v_row(layer, s)[i], written ? new_v.rows().row(s - 3)[i] : -1.0f);
+        }
+}
+
+TEST_P(AttentionTest, AddScales) {
+    for (const int n : {1, 5, 576, 40000}) {
+        Matrix x(2, n, 1), y(2, n, 2);
+        x.data = values(x.data.size());
+        y.data = values(y.data.size());
+        const std::vector<float> before = x.data;
+        m_ops->add(x.rows(), y.rows(), 0.22f);
+        for (int t = 0; t < 2; ++t)
+            for (int i = 0; i < n; ++i) {
+                const double a = before[static_cast<size_t>(t * x.stride + i)], b = 0.22f * static_cast<double>(y.rows().row(t)[i]);
+                ASSERT_NEAR(x.rows().row(t)[i], a + b, 2 * kEpsilon * (std::fabs(a) + std::fabs(b)));
+            }
+    }
+}
+
+}  // namespace
+}  // namespace gs::test

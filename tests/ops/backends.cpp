@@ -1,0 +1,135 @@
+#include "tests/ops/backends.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+namespace gs::test {
+
+std::unique_ptr<Ops> Backend::make() const {
+    if (simd.empty()) return make_reference_ops();
+    setenv("GATESCOPE_SIMD", simd.c_str(), 1);
+    auto ops = make_cpu_ops({n_threads, precision});
+    unsetenv("GATESCOPE_SIMD");
+    return ops;
+}
+
+std::string Backend::name() const {
+    if (simd.empty()) return "reference";
+    return simd + (precision == Precision::kExact ? "_exact_" : "_fast_") + std::to_string(n_threads);
+}
+
+std::vector<Backend> all_backends() {
+    std::vector<Backend> all{{}};
+    for (const std::string& simd : cpu_instruction_sets())
+        for (const Precision precision : {Precision::kExact, Precision::kFast})
+            for (const int n_threads : {1, 2, 3}) all.push_back({simd, precision, n_threads});
+    return all;
+}
+
+std::vector<float> OpsTest::values(size_t n, float low, float high) {
+    std::vector<float> v(n);
+    for (float& x : v) x = uniform(low, high);
+    return v;
+}
+
+bool OpsTest::rounds(TensorType type) const {
+    return m_ops->precision() == Precision::kFast && tensor_type_info(type).block_values == 32;
+}
+
+Matrix::Matrix(int rows, int cols, int gap)
+    : data(static_cast<size_t>(rows) * static_cast<size_t>(cols + gap)), n_rows(rows), n_cols(cols), stride(cols + gap) {}
+
+Rows Matrix::rows() { return {data.data(), n_rows, n_cols, stride}; }
+
+OwnedWeight::OwnedWeight(TensorType type, int n_in, int n_out, std::mt19937& random, int n_slabs) {
+    const TensorTypeInfo& info = tensor_type_info(type);
+    const size_t n_blocks = static_cast<size_t>(n_in) / info.block_values;
+    weight = {type, nullptr, n_in, n_out, n_slabs, n_blocks * info.block_bytes};
+    bytes.resize(weight.n_bytes());
+    std::uniform_real_distribution<float> value(-1, 1), scale(0.002f, 0.02f);
+    for (std::byte* p = bytes.data(); p != bytes.data() + bytes.size(); p += info.block_bytes) {
+        if (type == TensorType::kF32) {
+            const float v = value(random);
+            std::memcpy(p, &v, sizeof v);
+            continue;
+        }
+        for (uint32_t i = 0; i < info.block_bytes; ++i) p[i] = static_cast<std::byte>(random() & 255u);
+        uint16_t half = float_to_half(info.block_values == 1 ? value(random) : scale(random));
+        if (type == TensorType::kBF16) {
+            const float v = value(random);
+            std::memcpy(&half, reinterpret_cast<const std::byte*>(&v) + 2, sizeof half);
+        }
+        std::memcpy(p, &half, sizeof half);
+        const uint16_t min = float_to_half(-8 * scale(random));
+        if (type == TensorType::kQ4_1 || type == TensorType::kQ5_1) std::memcpy(p + 2, &min, sizeof min);
+    }
+    weight.data = bytes.data();
+}
+
+std::vector<float> OwnedWeight::row(int o, int slab) const {
+    const TensorTypeInfo& info = tensor_type_info(weight.type);
+    std::vector<float> out(static_cast<size_t>(weight.n_in));
+    info.dequantize(weight.row(o, slab), out.size() / info.block_values, out.data());
+    return out;
+}
+
+OwnedFfn::OwnedFfn(TensorType gate_up, TensorType down_type, int n_embd, int width, std::mt19937& random, int n_slabs)
+    : gate(gate_up, n_embd, width, random, n_slabs), up(gate_up, n_embd, width, random, n_slabs), down(down_type, width, n_embd, random, n_slabs),
+      weights{gate.weight, up.weight, down.weight} {}
+
+Bounded exactly(const float* x, int n) { return {{x, x + n}, std::vector<double>(static_cast<size_t>(n), 0.0)}; }
+
+Bounded bounded_product(const OwnedWeight& w, int slab, const Bounded& x, bool rounds) {
+    const auto n = static_cast<size_t>(w.weight.n_in);
+    std::vector<double> input_error = x.bound;
+    for (size_t b = 0; rounds && b < n; b += 32) {
+        double largest = 0;
+        for (size_t i = b; i < b + 32; ++i) largest = std::max(largest, std::fabs(x.value[i]) + x.bound[i]);
+        // Half a step, and the f32 arithmetic of the rounding itself (quotient and product: a few units in the last place).
+        for (size_t i = b; i < b + 32; ++i) input_error[i] += largest / 16256 * 0.5 + 4 * kEpsilon * largest;
+    }
+    Bounded y;
+    for (int o = 0; o < w.weight.n_out; ++o) {
+        const std::vector<float> row = w.row(o, slab);
+        double sum = 0, magnitude = 0, error = 0;
+        for (size_t i = 0; i < n; ++i) {
+            sum += row[i] * x.value[i];
+            // A block's minimum is summed apart in the fast product: its terms are as large as scale * 31, not as their difference.
+            magnitude += std::fabs(row[i] * x.value[i]) + (rounds ? 0.7 * std::fabs(x.value[i]) : 0.0);
+            error += std::fabs(row[i]) * input_error[i];
+        }
+        y.value.push_back(sum);
+        // Higham, Accuracy and Stability of Numerical Algorithms, 3.1: n eps Σ|w||x| for any order of summation.
+        y.bound.push_back(error + (static_cast<double>(n) + 8) * kEpsilon * magnitude);
+    }
+    return y;
+}
+
+Bounded bounded_ffn(const OwnedFfn& f, int slab, const Bounded& x, bool gate_rounds, bool down_rounds) {
+    const Bounded g = bounded_product(f.gate, slab, x, gate_rounds), u = bounded_product(f.up, slab, x, gate_rounds);
+    Bounded h;
+    for (size_t i = 0; i < g.value.size(); ++i) {
+        const double silu = g.value[i] / (1 + std::exp(-g.value[i]));
+        h.value.push_back(silu * u.value[i]);
+        // |silu'| <= 1.1; exp, quotient and products in f32: 8 units.
+        h.bound.push_back(1.1 * g.bound[i] * (std::fabs(u.value[i]) + u.bound[i]) + std::fabs(silu) * u.bound[i] +
+                          8 * kEpsilon * std::fabs(h.value[i]));
+    }
+    return bounded_product(f.down, slab, h, down_rounds);
+}
+
+void accumulate(Bounded& sum, const Bounded& y, double scale) {
+    for (size_t i = 0; i < sum.value.size(); ++i) {
+        sum.value[i] += scale * y.value[i];
+        sum.bound[i] += std::fabs(scale) * y.bound[i] + 2 * kEpsilon * (std::fabs(sum.value[i]) + std::fabs(scale * y.value[i]));
+    }
+}
+
+void expect_within(const float* actual, const Bounded& expected, const std::string& what) {
+    for (size_t i = 0; i < expected.value.size(); ++i)
+        ASSERT_NEAR(actual[i], expected.value[i], expected.bound[i] + kEpsilon * std::fabs(expected.value[i])) << what << ", value " << i;
+}
+
+}  // namespace gs::test

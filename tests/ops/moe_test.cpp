@@ -1,0 +1,155 @@
+// Mixtures: every back end against f64, with bounds carried through gate, up and down.
+#include <algorithm>
+
+#include "tests/ops/backends.h"
+
+namespace gs::test {
+namespace {
+
+struct MoeCase {
+    TensorType gate_up, down;
+    int n_embd, width, n_experts, k_stride;
+    bool shared, scaled, routed;
+};
+
+struct MoeInput {
+    std::vector<int32_t> ids, n_used;
+    std::vector<float> weights, shared_scale;
+};
+
+class MoeTest : public OpsTest {
+protected:
+    /// 0 to k_stride experts a token, distinct, in random order.
+    MoeInput random_routing(const MoeCase& c, int n_tokens) {
+        MoeInput in;
+        for (int t = 0; t < n_tokens; ++t) {
+            std::vector<int32_t> order(static_cast<size_t>(c.n_experts));
+            for (int e = 0; e < c.n_experts; ++e) order[static_cast<size_t>(e)] = e;
+            std::shuffle(order.begin(), order.end(), m_random);
+            in.n_used.push_back(t == 0 ? c.k_stride : static_cast<int32_t>(m_random() % static_cast<unsigned>(c.k_stride + 1)));
+            for (int j = 0; j < c.k_stride; ++j) {
+                // Unused slots hold what must not be read.
+                in.ids.push_back(j < in.n_used.back() ? order[static_cast<size_t>(j)] : -1);
+                in.weights.push_back(j < in.n_used.back() ? uniform(0, 1) : NAN);
+            }
+            in.shared_scale.push_back(uniform(0, 1));
+        }
+        return in;
+    }
+
+    void check(const MoeCase& c, int n_tokens) {
+        const OwnedFfn experts(c.gate_up, c.down, c.n_embd, c.width, m_random, c.n_experts);
+        const OwnedFfn shared(c.gate_up, c.down, c.n_embd, 2 * c.width, m_random);
+        const MoeInput in = random_routing(c, n_tokens);
+        Matrix x(n_tokens, c.n_embd, 3), out(n_tokens, c.n_embd, 7), routed(n_tokens, c.n_embd);
+        x.data = values(x.data.size());
+        std::fill(out.data.begin(), out.data.end(), 5.0f);
+        MoeCall call{x.rows(), &experts.weights, in.ids, in.weights, in.n_used, c.k_stride};
+        if (c.shared) call.shared = &shared.weights;
+        if (c.scaled) call.shared_scale = in.shared_scale;
+        call.out = out.rows();
+        if (c.routed) call.routed = routed.rows();
+        m_ops->moe(call);
+        for (int t = 0; t < n_tokens; ++t) {
+            const std::string what = "token " + std::to_string(t) + " of " + std::to_string(n_tokens) + " " + tensor_type_info(c.gate_up).name;
+            const Bounded row = exactly(x.rows().row(t), c.n_embd);
+            Bounded sum{std::vector<double>(static_cast<size_t>(c.n_embd)), std::vector<double>(static_cast<size_t>(c.n_embd))};
+            for (int j = 0; j < in.n_used[static_cast<size_t>(t)]; ++j) {
+                const size_t slot = static_cast<size_t>(t * c.k_stride + j);
+                accumulate(sum, bounded_ffn(experts, in.ids[slot], row, rounds(c.gate_up), rounds(c.down)), in.weights[slot]);
+            }
+            if (c.routed) expect_within(routed.rows().row(t), sum, what + " routed");
+            if (c.shared)
+                accumulate(sum, bounded_ffn(shared, 0, row, rounds(c.gate_up), rounds(c.down)),
+                           c.scaled ? in.shared_scale[static_cast<size_t>(t)] : 1.0f);
+            expect_within(out.rows().row(t), sum, what);
+            if (HasFatalFailure()) return;
+        }
+    }
+};
+
+INSTANTIATE_TEST_SUITE_P(Backends, MoeTest, testing::ValuesIn(all_backends()), [](const auto& row) { return row.param.name(); });
+
+TEST_P(MoeTest, RoutedAndSharedExpertsAddUpForAnyNumberOfUsedSlots) {
+    using T = TensorType;
+    for (const int n_tokens : {1, 2, 7, 33}) {
+        check({T::kIQ4_NL, T::kIQ4_NL, 64, 32, 8, 4, true, false, true}, n_tokens);
+        check({T::kQ5_0, T::kQ8_0, 96, 64, 5, 5, true, true, false}, n_tokens);
+        check({T::kQ4_0, T::kQ4_1, 32, 96, 3, 2, false, false, true}, n_tokens);
+        check({T::kQ5_1, T::kF16, 64, 40, 4, 2, false, false, false}, n_tokens);
+        check({T::kF32, T::kF32, 37, 19, 6, 3, true, true, true}, n_tokens);
+        check({T::kBF16, T::kQ8_0, 32, 32, 4, 1, true, false, false}, n_tokens);
+        if (HasFatalFailure()) return;
+    }
+}
+
+TEST_P(MoeTest, MoreTokensThanOneTaskTakesGoThroughOneExpert) {
+    check({TensorType::kQ4_0, TensorType::kQ4_0, 32, 32, 1, 1, false, false, true}, 300);
+}
+
+TEST_P(MoeTest, NoExpertUsedGivesZeroOrTheSharedExpertAlone) {
+    const OwnedFfn experts(TensorType::kQ8_0, TensorType::kQ8_0, 64, 32, m_random, 4), shared(TensorType::kQ8_0, TensorType::kQ8_0, 64, 64, m_random);
+    for (const int n_tokens : {1, 6}) {
+        const std::vector<int32_t> ids(static_cast<size_t>(n_tokens) * 2, -1), n_used(static_cast<size_t>(n_tokens), 0);
+        const std::vector<float> weights(ids.size(), NAN);
+        Matrix x(n_tokens, 64), out(n_tokens, 64), alone(n_tokens, 64);
+        x.data = values(x.data.size());
+        std::fill(out.data.begin(), out.data.end(), 5.0f);
+        MoeCall call{x.rows(), &experts.weights, ids, weights, n_used, 2};
+        call.out = out.rows();
+        m_ops->moe(call);
+        for (const float v : out.data) EXPECT_EQ(v, 0.0f);
+        call.shared = &shared.weights;
+        m_ops->moe(call);
+        m_ops->ffn(shared.weights, x.rows(), alone.rows());
+        EXPECT_EQ(out.data, alone.data);
+    }
+}
+
+TEST_P(MoeTest, DenseNetworkStaysWithinItsBound) {
+    for (const TensorType type : {TensorType::kF32, TensorType::kQ4_1, TensorType::kIQ4_NL})
+        for (const int n_tokens : {1, 3, 17}) {
+            const OwnedFfn f(type, type, 96, 160, m_random);
+            Matrix x(n_tokens, 96), out(n_tokens, 96, 4);
+            x.data = values(x.data.size());
+            m_ops->ffn(f.weights, x.rows(), out.rows());
+            for (int t = 0; t < n_tokens; ++t)
+                expect_within(out.rows().row(t), bounded_ffn(f, 0, exactly(x.rows().row(t), 96), rounds(type), rounds(type)), "ffn");
+        }
+}
+
+TEST_P(MoeTest, EveryExpertOnOneInputEqualsEachAlone) {
+    const OwnedFfn experts(TensorType::kQ5_0, TensorType::kIQ4_NL, 64, 32, m_random, 6);
+    Matrix x(1, 64), out(6, 64, 2);
+    x.data = values(64);
+    m_ops->all_experts(experts.weights, x.rows(), out.rows());
+    for (int e = 0; e < 6; ++e)
+        expect_within(out.rows().row(e), bounded_ffn(experts, e, exactly(x.data.data(), 64), rounds(TensorType::kQ5_0), rounds(TensorType::kIQ4_NL)),
+                      "expert " + std::to_string(e));
+}
+
+TEST_P(MoeTest, ATokensResultIsTheSameInAnyBatchToWithinRounding) {
+    const OwnedFfn experts(TensorType::kIQ4_NL, TensorType::kIQ4_NL, 64, 32, m_random, 8);
+    const MoeCase shape{TensorType::kIQ4_NL, TensorType::kIQ4_NL, 64, 32, 8, 4, false, false, false};
+    const MoeInput in = random_routing(shape, 12);
+    Matrix x(12, 64), batch(12, 64), single(12, 64);
+    x.data = values(x.data.size());
+    MoeCall call{x.rows(), &experts.weights, in.ids, in.weights, in.n_used, 4};
+    call.out = batch.rows();
+    m_ops->moe(call);
+    for (int t = 0; t < 12; ++t) {
+        MoeCall one = call;
+        one.x = x.rows().from(t, 1);
+        one.out = single.rows().from(t, 1);
+        one.ids = std::span(in.ids).subspan(static_cast<size_t>(t) * 4, 4);
+        one.weights = std::span(in.weights).subspan(static_cast<size_t>(t) * 4, 4);
+        one.n_used = std::span(in.n_used).subspan(static_cast<size_t>(t), 1);
+        m_ops->moe(one);
+    }
+    // Another order of summation may move a hidden value across a rounding step: the bound of the whole network holds for the difference.
+    for (int t = 0; t < 12; ++t)
+        for (int i = 0; i < 64; ++i) EXPECT_NEAR(batch.rows().row(t)[i], single.rows().row(t)[i], 2e-4 * (1 + std::fabs(batch.rows().row(t)[i])));
+}
+
+}  // namespace
+}  // namespace gs::test
