@@ -65,12 +65,11 @@ void main() {
     }
     // Large cells get a gap of one pixel, so that neighbours of one colour can be counted.
     vec2 px_per_cell = 1.0 / push.cells_per_px;
-    if (all(greaterThan(px_per_cell, vec2(9.0 * push.px)))) {
-        vec2 into = fract(center) * px_per_cell;
-        if (into.x < push.px || into.y < push.px) {
-            color = unpackUnorm4x8(push.background);
-            return;
-        }
+    vec2 into = fract(center) * px_per_cell;
+    bvec2 large = greaterThan(px_per_cell, vec2(9.0 * push.px)), at_edge = lessThan(into, vec2(push.px));
+    if ((large.x && at_edge.x) || (large.y && at_edge.y)) {
+        color = unpackUnorm4x8(push.background);
+        return;
     }
     uint found = value_bits(from, to);
     if (is_nan(found)) {

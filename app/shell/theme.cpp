@@ -12,7 +12,7 @@ static constexpr Palette kDarkPalette{
     .border = 0x2b3543, .row_alternate = 0x18202a,
     .text = 0xe3e8f0, .text_dim = 0x98a4b5, .accent = 0x4cc2c4, .accent_text = 0x0d1117, .button = 0x26344a, .button_hovered = 0x324764,
     .button_active = 0x3d5a80, .header = 0x223147, .header_hovered = 0x2c4160, .header_active = 0x375278,
-    .grab = 0x2f7379, .grab_active = 0x3d8f95, .focus = 0xffc857, .tab_hovered = 0x2c4160,
+    .grab = 0x2c6d73, .grab_active = 0x36838a, .focus = 0xffc857, .tab_hovered = 0x2c4160,
     .warning = 0xf2b84b, .error = 0xff7b72, .ok = 0x6fcf8a, .grid = 0x303b4a, .selection = 0xff5fa2, .hover = 0xffffff, .what_if = 0xb79cff,
     .track = 0x263140};
 

@@ -189,7 +189,8 @@ void Heatmap::Impl::draw_marks(std::span<const HeatmapMark> marks, ImDrawList& l
 void Heatmap::Impl::use_mouse(HeatmapView& view, HeatmapHit& hit) const {
     const ImGuiIO& io = ImGui::GetIO();
     const ImVec2 mouse = swapped ? ImVec2(io.MousePos.y, io.MousePos.x) : io.MousePos;
-    const double at_col = cols.to_cell(mouse.x), at_row = rows.to_cell(mouse.y);
+    // ImGui rounds the pointer down to a pixel's corner; the shader colours the pixel by its centre.
+    const double at_col = cols.to_cell(mouse.x + 0.5f), at_row = rows.to_cell(mouse.y + 0.5f);
     if (ImGui::IsItemHovered()) {
         ImGui::SetItemKeyOwner(ImGuiKey_MouseWheelY);           // the window behind must not scroll
         ImGui::SetItemKeyOwner(ImGuiKey_MouseWheelX);

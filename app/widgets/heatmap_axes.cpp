@@ -99,7 +99,8 @@ void draw_vertical_axis(ImDrawList& list, const HeatmapAxis& axis, const AxisLay
         const float center = axis.to_px(cell + 0.5);
         if (center < axis.origin_px || center > axis.origin_px + axis.length_px) continue;
         const std::string text = shorten_middle(label(cell), layout.label_px, font_px);
-        list.AddText(nullptr, font_px, {right_px - kGapPx * px - text_width(text, font_px), center - font_px / 2}, color, text.c_str());
+        const float top_px = std::max(axis.origin_px, center - font_px / 2);       // the first of many thin rows would lose its upper half
+        list.AddText(nullptr, font_px, {right_px - kGapPx * px - text_width(text, font_px), top_px}, color, text.c_str());
     }
     if (!title.empty())
         add_upright_text(list, {right_px - layout.gutter_px + 2 * px, axis.origin_px + (axis.length_px + text_width(title, font_px)) / 2}, font_px, dim,
