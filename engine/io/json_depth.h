@@ -5,8 +5,8 @@
 
 namespace gs {
 
-/// Brackets outside strings never nest deeper than max_depth: keeps a parser from building a tower of a million arrays. Says nothing about whether the
-/// text is JSON.
+/// Brackets outside strings never nest deeper than max_depth: keeps a parser from building a tower of a million arrays. Says nothing about
+/// whether the text is JSON.
 bool is_shallow_json(std::string_view text, int max_depth);
 
 }  // namespace gs

@@ -53,8 +53,8 @@ struct SafetensorsEntry {
     std::vector<int64_t> shape;
     std::span<const std::byte> bytes;
 };
-/// Writes to a temporary name beside `path`, syncs, renames; whatever goes wrong, the old file stays as it was. A path that is a device or a pipe
-/// is written to directly. Names, metadata: UTF-8 (what is not becomes U+FFFD). Errors: kRun "disk_full", "cannot_write".
+/// Writes to a temporary name beside `path`, syncs, renames; whatever goes wrong, the old file stays as it was. A path that is a device or
+/// a pipe is written to directly. Names, metadata: UTF-8 (what is not becomes U+FFFD). Errors: kRun "disk_full", "cannot_write".
 Result<void> write_safetensors(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata,
                                std::span<const SafetensorsEntry> entries);
 

@@ -42,7 +42,8 @@ Result<json> parse_header(const std::filesystem::path& path, std::string_view te
     std::set<std::string> keys;
     std::string duplicate;
     const auto note_keys = [&](int depth, json::parse_event_t event, json& value) {
-        if (event == json::parse_event_t::key && depth == 1 && !keys.insert(value.get<std::string>()).second) duplicate = value.get<std::string>();
+        if (event == json::parse_event_t::key && depth == 1 && !keys.insert(value.get<std::string>()).second)
+            duplicate = value.get<std::string>();
         return true;
     };
     json header = json::parse(text, note_keys, false);
@@ -64,7 +65,9 @@ struct Placed {
 };
 
 Result<Placed> read_entry(const std::filesystem::path& path, const std::string& name, const json& entry, uint64_t n_data) {
-    const auto bad = [&](const char* code, std::string_view why) { return bad_file(path, code, fmt::format("tensor \"{}\": {}", shown(name), why)); };
+    const auto bad = [&](const char* code, std::string_view why) {
+        return bad_file(path, code, fmt::format("tensor \"{}\": {}", shown(name), why));
+    };
     if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") || !entry.contains("data_offsets")) {
         return bad("bad_value", "dtype, shape or data_offsets is missing");
     }
@@ -73,7 +76,8 @@ Result<Placed> read_entry(const std::filesystem::path& path, const std::string& 
     const size_t width = dtype.is_string() ? safetensors_element_bytes(dtype.get<std::string>()) : 0;
     if (width == 0) return bad("bad_value", "unknown dtype");
     out.tensor.dtype = dtype.get<std::string>();
-    if (!shape.is_array() || shape.size() > kMaxDims) return bad("bad_value", fmt::format("shape is not a list of at most {} numbers", kMaxDims));
+    if (!shape.is_array() || shape.size() > kMaxDims)
+        return bad("bad_value", fmt::format("shape is not a list of at most {} numbers", kMaxDims));
     uint64_t n_bytes = width;
     for (const json& dim : shape) {
         const auto n = whole(dim);
@@ -99,7 +103,8 @@ Result<void> check_layout(const std::filesystem::path& path, std::vector<std::pa
     uint64_t at = 0;
     for (const auto& [entry, name] : placed) {
         if (entry.begin < at) return bad_file(path, "offset_overlap", fmt::format("tensor \"{}\" overlaps the one before it", shown(name)));
-        if (entry.begin > at) return bad_file(path, "offset_gap", fmt::format("{} unused bytes before tensor \"{}\"", entry.begin - at, shown(name)));
+        if (entry.begin > at)
+            return bad_file(path, "offset_gap", fmt::format("{} unused bytes before tensor \"{}\"", entry.begin - at, shown(name)));
         at = entry.end;
     }
     if (at != n_data) return bad_file(path, "offset_gap", fmt::format("{} unused bytes after the last tensor", n_data - at));
@@ -119,7 +124,8 @@ Result<std::map<std::string, std::string>> read_metadata(const std::filesystem::
 Result<std::vector<std::byte>> read_file(const std::filesystem::path& path) {
     std::error_code error;
     const auto status = std::filesystem::status(path, error);  // before opening: a pipe would wait for its writer
-    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) return bad_file(path, "cannot_open", "it is not a regular file");
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+        return bad_file(path, "cannot_open", "it is not a regular file");
     std::ifstream in(path, std::ios::binary);
     const uint64_t size = std::filesystem::file_size(path, error);
     if (!in || error) {
@@ -153,10 +159,12 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path)
     SafetensorsFile file;
     GS_TRY(file.m_bytes, read_file(path));
     uint64_t length = 0;
-    if (file.m_bytes.size() < sizeof length) return bad_file(path, "truncated", "it is shorter than the 8 bytes every such file begins with");
+    if (file.m_bytes.size() < sizeof length)
+        return bad_file(path, "truncated", "it is shorter than the 8 bytes every such file begins with");
     std::memcpy(&length, file.m_bytes.data(), sizeof length);
     const uint64_t rest = file.m_bytes.size() - sizeof length;
-    if (length > kMaxHeader) return bad_file(path, "bad_header", fmt::format("its header claims {} bytes; {} are allowed", length, kMaxHeader));
+    if (length > kMaxHeader)
+        return bad_file(path, "bad_header", fmt::format("its header claims {} bytes; {} are allowed", length, kMaxHeader));
     if (length > rest) return bad_file(path, "truncated", fmt::format("its header claims {} bytes, but {} follow", length, rest));
     const std::string_view text(reinterpret_cast<const char*>(file.m_bytes.data()) + sizeof length, length);
     GS_TRY(const json header, parse_header(path, text));
@@ -199,7 +207,8 @@ std::vector<std::string> SafetensorsFile::names() const {
 template <class T>
 Result<std::vector<T>> SafeTensor::values() const {
     if (dtype != dtype_of<T>()) {
-        return Error{ErrorKind::kInput, "bad_value", "Cannot read a tensor", fmt::format("it holds {}, expected {}", dtype, dtype_of<T>()), ""};
+        return Error{ErrorKind::kInput, "bad_value", "Cannot read a tensor", fmt::format("it holds {}, expected {}", dtype, dtype_of<T>()),
+                     ""};
     }
     std::vector<T> out(bytes.size() / sizeof(T));
     if (!out.empty()) std::memcpy(out.data(), bytes.data(), bytes.size());

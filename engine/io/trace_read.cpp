@@ -22,7 +22,8 @@ constexpr int kMaxLayers = 512, kMaxExperts = 1024;  // moe-families.md 1.4
 constexpr int kMaxDepth = 8;
 
 Error bad_trace(std::string why, std::string code = "bad_value") {
-    return {ErrorKind::kInput, std::move(code), "Cannot read the trace", std::move(why), "The file is damaged or was not written by Gatescope"};
+    return {ErrorKind::kInput, std::move(code), "Cannot read the trace", std::move(why),
+            "The file is damaged or was not written by Gatescope"};
 }
 
 /// A member of an object as a whole number in low..high.
@@ -30,7 +31,8 @@ Result<int64_t> whole(const json& object, const char* key, int64_t low, int64_t 
     const auto it = object.find(key);
     if (it == object.end() || !it->is_number_integer()) return bad_trace(fmt::format("\"{}\" is not a whole number", key));
     const bool too_big = it->is_number_unsigned() && it->get<uint64_t>() > static_cast<uint64_t>(high);
-    if (too_big || it->get<int64_t>() < low || it->get<int64_t>() > high) return bad_trace(fmt::format("\"{}\" is outside {}..{}", key, low, high));
+    if (too_big || it->get<int64_t>() < low || it->get<int64_t>() > high)
+        return bad_trace(fmt::format("\"{}\" is outside {}..{}", key, low, high));
     return it->get<int64_t>();
 }
 
@@ -48,7 +50,8 @@ Result<bool> truth(const json& object, const char* key) {
 
 Result<float> number(const json& object, const char* key) {
     const auto it = object.find(key);
-    if (it == object.end() || !it->is_number() || !std::isfinite(it->get<float>())) return bad_trace(fmt::format("\"{}\" is not a number", key));
+    if (it == object.end() || !it->is_number() || !std::isfinite(it->get<float>()))
+        return bad_trace(fmt::format("\"{}\" is not a number", key));
     return it->get<float>();
 }
 
@@ -135,10 +138,12 @@ Result<json> read_description(const SafetensorsFile& file) {
     if (!is_shallow_json(it->second, kMaxDepth)) return bad_trace("its description is nested too deeply");
     json description = json::parse(it->second, nullptr, false);
     if (!description.is_object()) return bad_trace("its description is not a JSON object");
-    if (description.value("format", json()) != trace_schema::kFormat) return bad_trace("its description is not that of a trace", "not_a_trace");
+    if (description.value("format", json()) != trace_schema::kFormat)
+        return bad_trace("its description is not that of a trace", "not_a_trace");
     const auto version = whole(description, "version", 1, trace_schema::kVersion);
     if (!version) {
-        return Error{ErrorKind::kInput, "bad_version", "Cannot read the trace", fmt::format("its version is not 1..{}", trace_schema::kVersion),
+        return Error{ErrorKind::kInput, "bad_version", "Cannot read the trace",
+                     fmt::format("its version is not 1..{}", trace_schema::kVersion),
                      "It was written by a newer Gatescope: update, or record it again"};
     }
     return description;
@@ -150,8 +155,9 @@ Result<std::vector<T>> column(const SafetensorsFile& file, const char* name, con
     const SafeTensor* tensor = file.find(name);
     if (!tensor) return bad_trace(fmt::format("tensor \"{}\" is missing", name), "missing_tensor");
     if (tensor->shape != shape) {
-        return bad_trace(fmt::format("tensor \"{}\" has shape [{}] instead of [{}]", name, fmt::join(tensor->shape, ", "), fmt::join(shape, ", ")),
-                         "shape_mismatch");
+        return bad_trace(
+            fmt::format("tensor \"{}\" has shape [{}] instead of [{}]", name, fmt::join(tensor->shape, ", "), fmt::join(shape, ", ")),
+            "shape_mismatch");
     }
     Result<std::vector<T>> values = tensor->values<T>();
     if (!values) return bad_trace(fmt::format("tensor \"{}\" {}", name, values.error().why));
@@ -161,7 +167,8 @@ Result<std::vector<T>> column(const SafetensorsFile& file, const char* name, con
 Result<int64_t> size_of(const SafetensorsFile& file, const char* name, size_t n_dims, size_t dim) {
     const SafeTensor* tensor = file.find(name);
     if (!tensor) return bad_trace(fmt::format("tensor \"{}\" is missing", name), "missing_tensor");
-    if (tensor->shape.size() != n_dims) return bad_trace(fmt::format("tensor \"{}\" does not have {} dimensions", name, n_dims), "shape_mismatch");
+    if (tensor->shape.size() != n_dims)
+        return bad_trace(fmt::format("tensor \"{}\" does not have {} dimensions", name, n_dims), "shape_mismatch");
     return tensor->shape[dim];
 }
 
@@ -215,7 +222,8 @@ Result<void> read_routes(const SafetensorsFile& file, const TraceInfo& info, Col
     std::vector<size_t> last_row(static_cast<size_t>(n_experts), SIZE_MAX);  // where an expert was seen: twice in one row is an error
     for (size_t row = 0; row < out.n_used.size(); ++row) {
         const size_t k = out.n_used[row];
-        if (k < 1 || k > static_cast<size_t>(out.k_max)) return bad_trace(fmt::format("row {}: uses {} of at most {} experts", row, k, out.k_max));
+        if (k < 1 || k > static_cast<size_t>(out.k_max))
+            return bad_trace(fmt::format("row {}: uses {} of at most {} experts", row, k, out.k_max));
         for (size_t j = 0; j < k; ++j) {
             const uint16_t id = out.ids[row * static_cast<size_t>(out.k_max) + j];
             if (id >= n_experts) return bad_trace(fmt::format("row {}: expert {} of {}", row, id, n_experts));
@@ -233,7 +241,8 @@ Result<void> read_extras(const SafetensorsFile& file, TraceInfo& info) {
     if (!file.find("selection_bias")) return {};
     const auto n_experts = static_cast<std::ptrdiff_t>(info.router.n_experts);
     GS_TRY(const auto bias, column<float>(file, "selection_bias", {info.n_moe_layers(), info.router.n_experts}));
-    if (!std::all_of(bias.begin(), bias.end(), [](float b) { return std::isfinite(b); })) return bad_trace("a selection bias is not finite");
+    if (!std::all_of(bias.begin(), bias.end(), [](float b) { return std::isfinite(b); }))
+        return bad_trace("a selection bias is not finite");
     for (auto it = bias.begin(); it != bias.end(); it += n_experts) info.selection_bias.emplace_back(it, it + n_experts);
     return {};
 }
@@ -248,8 +257,10 @@ TraceSnapshot build(TraceInfo info, const std::vector<Policy>& policies, const C
         writer.begin_tokens(std::span(&token, 1), policies[token.policy]);
         for (int m = 0; m < n_layers; ++m, ++row) {
             const size_t k = columns.n_used[row];
-            ids.assign(columns.ids.begin() + static_cast<std::ptrdiff_t>(row * k_max), columns.ids.begin() + static_cast<std::ptrdiff_t>(row * k_max + k));
-            writer.set_route(m, 0, std::span(columns.logits).subspan(row * n_experts, n_experts), ids, std::span(columns.weights).subspan(row * k_max, k));
+            ids.assign(columns.ids.begin() + static_cast<std::ptrdiff_t>(row * k_max),
+                       columns.ids.begin() + static_cast<std::ptrdiff_t>(row * k_max + k));
+            writer.set_route(m, 0, std::span(columns.logits).subspan(row * n_experts, n_experts), ids,
+                             std::span(columns.weights).subspan(row * k_max, k));
         }
         writer.publish();
     }
@@ -279,8 +290,8 @@ Result<TraceSnapshot> load_trace(const std::filesystem::path& path) try {
     error.what = fmt::format("Cannot read the trace {}", path.string());
     return error;
 } catch (const std::bad_alloc&) {
-    return Error{ErrorKind::kRun, "out_of_memory", fmt::format("Cannot read the trace {}", path.string()), "there is not enough memory for it",
-                 "Close other programs"};
+    return Error{ErrorKind::kRun, "out_of_memory", fmt::format("Cannot read the trace {}", path.string()),
+                 "there is not enough memory for it", "Close other programs"};
 } catch (const std::exception& error) {
     return bad_trace(error.what());
 }

@@ -6,10 +6,10 @@
 //   n_layers, moe_layers [M], shared_expert, dense_bytes_per_token, expert_bytes, policies [text], filler, tensors {name: what it is}
 //
 // Tensors: T tokens, M MoE layers, E experts, K the most experts that any token uses in any layer.
-//   token_ids I32 [T], phases U8 [T] (0 prefill, 1 decode), special U8 [T], policy I32 [T] (index into policies), logprob F32 [T], entropy F32 [T]
-//   (nats; NaN for the first token), text U8 [bytes] and text_ends I64 [T] (token t is text[text_ends[t-1]:text_ends[t]]), prompt U8 [bytes],
-//   router_logits F32 [T, M, E], preference F32 [T, M, E], selection F32 [T, M, E] (-inf where masked or outside the kept groups),
-//   expert_ids U16 [T, M, K] and weights F32 [T, M, K] (65535 and 0 beyond n_used), n_used U16 [T, M], margin F32 [T, M],
+//   token_ids I32 [T], phases U8 [T] (0 prefill, 1 decode), special U8 [T], policy I32 [T] (index into policies), logprob F32 [T], entropy
+//   F32 [T] (nats; NaN for the first token), text U8 [bytes] and text_ends I64 [T] (token t is text[text_ends[t-1]:text_ends[t]]), prompt
+//   U8 [bytes], router_logits F32 [T, M, E], preference F32 [T, M, E], selection F32 [T, M, E] (-inf where masked or outside the kept
+//   groups), expert_ids U16 [T, M, K] and weights F32 [T, M, K] (65535 and 0 beyond n_used), n_used U16 [T, M], margin F32 [T, M],
 //   selection_bias F32 [M, E] (only if the model has one)
 // preference, selection and margin follow from the rest: they are there for readers in other languages and are not read back.
 #pragma once

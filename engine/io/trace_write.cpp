@@ -120,7 +120,11 @@ ordered_json description_of(const TraceInfo& info, const Columns& columns) {
     return {{"format", trace_schema::kFormat},
             {"version", trace_schema::kVersion},
             {"model",
-             {{"name", info.model_name}, {"file", info.model_file}, {"hash", info.model_hash}, {"architecture", info.architecture}, {"family", info.family}}},
+             {{"name", info.model_name},
+              {"file", info.model_file},
+              {"hash", info.model_hash},
+              {"architecture", info.architecture},
+              {"family", info.family}}},
             {"engine", info.engine},
             {"precision", info.precision},
             {"template", info.template_name},
@@ -170,8 +174,8 @@ Result<void> save_trace(const TraceSnapshot& trace, const std::filesystem::path&
     const std::string description = description_of(info, c).dump(-1, ' ', false, ordered_json::error_handler_t::replace);
     return write_safetensors(path, {{trace_schema::kKey, description}}, entries);
 } catch (const std::bad_alloc&) {
-    return Error{ErrorKind::kRun, "out_of_memory", fmt::format("Cannot write {}", path.string()), "there is not enough memory to gather the trace",
-                 "Close other programs or save a shorter run"};
+    return Error{ErrorKind::kRun, "out_of_memory", fmt::format("Cannot write {}", path.string()),
+                 "there is not enough memory to gather the trace", "Close other programs or save a shorter run"};
 } catch (const std::exception& error) {
     return Error{ErrorKind::kRun, "cannot_write", fmt::format("Cannot write {}", path.string()), error.what(), ""};
 }

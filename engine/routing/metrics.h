@@ -44,10 +44,12 @@ struct UniformNull {
 /// k may be a mean over tokens. Needs 0 < k <= E. Without tokens the band is 0..1 and every expert idle.
 UniformNull uniform_null(int n_experts, double k, uint32_t n_tokens);
 
-/// Per token and layer.
-double router_entropy(std::span<const float> preference);                        ///< nats, of the preference normalised to 1 (sigmoids are not)
-double selection_margin(std::span<const float> logits, std::span<const uint16_t> ids);  ///< worst chosen minus best rejected; +inf if all chosen
-double top1_margin(std::span<const float> logits);                               ///< best minus second best; +inf of a single expert
+/// Of one token and layer, nats; the preference is normalised to 1 first (sigmoids are not).
+double router_entropy(std::span<const float> preference);
+/// Logit of the worst chosen expert minus that of the best rejected; +inf if all are chosen.
+double selection_margin(std::span<const float> logits, std::span<const uint16_t> ids);
+/// Best logit minus second best; +inf of a single expert.
+double top1_margin(std::span<const float> logits);
 
 /// Mean over the first n_tokens of |A ∩ B| / max(|A|, |B|) for one MoE layer of two runs over the same tokens (router saturation formula);
 /// NaN for n_tokens = 0.

@@ -64,7 +64,8 @@ Result<void> check_layer(const LayerPolicy& policy, const RouterSpec& spec, int 
     }
     const int n_forced = count(policy.forced), k = policy.experts_per_token(spec);
     if (n_forced > k) {
-        return bad_policy(fmt::format("layer {}: force names {} experts, but a token uses only {}", layer, n_forced, k), "Force fewer or raise k");
+        return bad_policy(fmt::format("layer {}: force names {} experts, but a token uses only {}", layer, n_forced, k),
+                          "Force fewer or raise k");
     }
     for (size_t e = 0; e < policy.forced.size() && !policy.masked.empty(); ++e) {
         if (policy.forced[e] && policy.masked[e]) {

@@ -6,14 +6,13 @@
 
 #include "engine/core/check.h"
 #include "engine/routing/router_math.h"
+#include "engine/routing/router_select.h"
 
 namespace gs {
 namespace {
 
 constexpr float kLowest = std::numeric_limits<float>::lowest();
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-// Beyond this many experts per token, sorting beats keeping a short list in order.
-constexpr int kShortList = 32;
 
 bool is_set(const std::vector<uint8_t>& flags, int expert) { return !flags.empty() && flags[expert] != 0; }
 bool any(const std::vector<uint8_t>& flags) {
@@ -63,9 +62,10 @@ float group_score(GroupScore kind, std::span<const float> scores) {
 
 /// Group-limited routing (step 4): -inf outside the best groups. Equal groups: lower index first. A forced expert is kept anyway.
 void limit_groups(const RouterSpec& spec, const LayerPolicy& policy, std::span<float> selection) {
-    float scores[1024];
+    float scores[kMaxRouterExperts];
     const int size = spec.n_experts / spec.n_groups;
-    for (int g = 0; g < spec.n_groups; ++g) scores[g] = group_score(spec.group_score, selection.subspan(static_cast<size_t>(g) * size, size));
+    for (int g = 0; g < spec.n_groups; ++g)
+        scores[g] = group_score(spec.group_score, selection.subspan(static_cast<size_t>(g) * size, size));
     for (int g = 0; g < spec.n_groups; ++g) {
         int better = 0;
         for (int o = 0; o < spec.n_groups; ++o) better += scores[o] > scores[g] || (scores[o] == scores[g] && o < g);
@@ -76,49 +76,19 @@ void limit_groups(const RouterSpec& spec, const LayerPolicy& policy, std::span<f
     }
 }
 
-/// Appends to ids the best experts that `wanted` accepts, best first, until there are k. Ties: lower index first. Never one at -inf.
-template <class Wanted>
-void append_best(std::span<const float> selection, int k, Wanted wanted, std::vector<int32_t>& ids) {
-    const size_t start = ids.size();
-    const size_t room = static_cast<size_t>(k) - start;
-    const auto before = [&](int32_t a, int32_t b) { return selection[a] > selection[b] || (selection[a] == selection[b] && a < b); };
-    const int n = static_cast<int>(selection.size());
-    if (room > kShortList) {
-        for (int e = 0; e < n; ++e) {
-            if (selection[e] > kMinusInfinity && wanted(e)) ids.push_back(e);
-        }
-        std::sort(ids.begin() + static_cast<std::ptrdiff_t>(start), ids.end(), before);
-        if (ids.size() > static_cast<size_t>(k)) ids.resize(k);
-        return;
-    }
-    float scores[kShortList];
-    int32_t best[kShortList];
-    size_t count = 0;
-    float worst = kMinusInfinity;  // to be beaten: the k-th best so far, once there are k
-    for (int e = 0; e < n; ++e) {
-        const float s = selection[e];
-        if (!(s > worst) || !wanted(e)) continue;
-        size_t slot = count < room ? count++ : room - 1;
-        for (; slot > 0 && scores[slot - 1] < s; --slot) {  // strict: an equal one with a lower index stays ahead
-            scores[slot] = scores[slot - 1];
-            best[slot] = best[slot - 1];
-        }
-        scores[slot] = s;
-        best[slot] = e;
-        if (count == room) worst = scores[room - 1];
-    }
-    ids.insert(ids.end(), best, best + count);
-}
-
+/// Best first by selection score; forced experts enter before all others.
 void select(const LayerPolicy& policy, int k, RouteRow& row) {
     row.ids.clear();
-    if (k == 0) return;
     if (!any(policy.forced)) {
-        append_best(row.selection, k, [](int) { return true; }, row.ids);
+        append_best(row.selection, k, row.ids);
         return;
     }
-    append_best(row.selection, k, [&](int e) { return policy.forced[e] != 0; }, row.ids);
-    if (row.k() < k) append_best(row.selection, k, [&](int e) { return policy.forced[e] == 0; }, row.ids);
+    float part[kMaxRouterExperts];
+    const size_t n = row.selection.size();
+    for (uint8_t forced : {1, 0}) {
+        for (size_t e = 0; e < n; ++e) part[e] = (policy.forced[e] != 0) == (forced != 0) ? row.selection[e] : kMinusInfinity;
+        append_best(std::span(part, n), k - row.k(), row.ids);
+    }
     std::sort(row.ids.begin(), row.ids.end(), [&](int32_t a, int32_t b) {
         return row.selection[a] > row.selection[b] || (row.selection[a] == row.selection[b] && a < b);
     });
@@ -192,7 +162,7 @@ int LayerPolicy::experts_per_token(const RouterSpec& spec) const {
 void route(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> logits, std::span<const float> selection_bias,
            RouteRow& row) {
     const size_t n = static_cast<size_t>(spec.n_experts);
-    GS_CHECK(logits.size() == n && n >= 1 && n <= 1024, "one logit for each expert, at most 1024");
+    GS_CHECK(logits.size() == n && n >= 1 && n <= kMaxRouterExperts, "one logit for each expert, at most 1024");
     GS_CHECK(selection_bias.empty() || selection_bias.size() == n, "one selection bias for each expert, or none");
     GS_CHECK(policy.masked.empty() || policy.masked.size() == n, "one mask for each expert, or none");
     GS_CHECK(policy.forced.empty() || policy.forced.size() == n, "one force flag for each expert, or none");

@@ -70,8 +70,8 @@ struct RouteRow {
 };
 
 /// Routes one token. logits: [E], router bias included. selection_bias: [E] or empty. Everything in f32.
-/// Contract: ids distinct; the k best by selection score; a masked expert never appears; k = E with softmax equals kSoft; k = 1 equals kHard.
-/// Does not allocate once `row` has been used with E experts.
+/// Contract: ids distinct; the k best by selection score; a masked expert never appears; k = E with softmax equals kSoft; k = 1 equals
+/// kHard. Does not allocate once `row` has been used with E experts.
 void route(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> logits, std::span<const float> selection_bias,
            RouteRow& row);
 

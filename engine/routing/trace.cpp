@@ -23,7 +23,8 @@ const char* name_of(Phase p) { return p == Phase::kPrefill ? "prefill" : "decode
 
 TraceShared::TraceShared(TraceInfo trace_info) : info(std::move(trace_info)), serial(next_serial.fetch_add(1, std::memory_order_relaxed)) {
     GS_CHECK(info.moe_layers.empty() || (info.router.n_experts >= 1 && info.router.n_experts <= 1024), "MoE layers need experts");
-    GS_CHECK(info.selection_bias.empty() || info.selection_bias.size() == info.moe_layers.size(), "one selection bias a MoE layer, or none");
+    GS_CHECK(info.selection_bias.empty() || info.selection_bias.size() == info.moe_layers.size(),
+             "one selection bias a MoE layer, or none");
 }
 
 void TraceShared::set_route(int moe_layer, int token, std::span<const int32_t> ids, std::span<const float> weights) {

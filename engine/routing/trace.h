@@ -49,13 +49,13 @@ struct TraceInfo {
     int n_moe_layers() const { return static_cast<int>(moe_layers.size()); }
 };
 
-/// One token of the run. logprob: natural log of the probability the model gave this token (after temperature 1, over the whole vocabulary);
-/// NaN for the first token. entropy: nats, of that same distribution; NaN likewise.
+/// One token of the run. logprob: natural log of the probability the model gave this token (after temperature 1, over the whole
+/// vocabulary); NaN for the first token. entropy: nats, of that same distribution; NaN likewise.
 struct TokenRow {
     int32_t id = 0;
     Phase phase = Phase::kPrefill;
     bool special = false;                                ///< control token: drawn as a bordered chip
-    uint32_t policy = 0;                                 ///< number of the policy in force; equal number = equal policy, see TraceSnapshot::policy
+    uint32_t policy = 0;  ///< number of the policy in force; equal number = equal policy, see TraceSnapshot::policy
     float logprob = 0, entropy = 0;
     std::string text;                                    ///< exact bytes of the piece, may be a fragment of a UTF-8 character
 };

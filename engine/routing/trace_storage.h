@@ -30,7 +30,7 @@ public:
     }
 
 private:
-    static size_t segment(size_t i) { return static_cast<size_t>(std::bit_width(i + 1)) - 1; }
+    static size_t segment(size_t i) { return static_cast<size_t>(std::bit_width((i + 1) | 1)) - 1; }
     static size_t offset(size_t i) { return i + 1 - (size_t{1} << segment(i)); }
     std::array<std::unique_ptr<T[]>, 32> m_segments;
 };

@@ -1,5 +1,5 @@
-// A written trace opens in Python with the stock safetensors package. Needs an interpreter that has it: environment variable GATESCOPE_PYTHON
-// (tests/run.sh sets it), packages of tests/io/requirements.txt. Skipped, visibly, where they are missing.
+// A written trace opens in Python with the stock safetensors package. Needs an interpreter that has it: environment variable
+// GATESCOPE_PYTHON (tests/run.sh sets it), packages of tests/io/requirements.txt. Skipped, visibly, where they are missing.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -56,8 +56,9 @@ TEST(PythonReader, OpensTheTraceOfADenseModel) {
     const test::TempDir dir;
     const auto path = dir / "dense.safetensors";
     ASSERT_TRUE(save_trace(test::make_trace({.n_tokens = 3, .n_layers = 2, .n_dense = 2, .router = {}}), path));
-    const Output opened = run(fmt::format("'{}' -c 'import sys, safetensors.numpy as s; print(s.load_file(sys.argv[1])[\"router_logits\"].shape)' '{}'",
-                                          python(), path.string()));
+    const Output opened =
+        run(fmt::format("'{}' -c 'import sys, safetensors.numpy as s; print(s.load_file(sys.argv[1])[\"router_logits\"].shape)' '{}'",
+                        python(), path.string()));
     EXPECT_EQ(opened.status, 0);
     EXPECT_EQ(opened.text, "(3, 0, 0)\n");
 }

@@ -69,7 +69,8 @@ TEST(Safetensors, StartsEveryTensorAtAMultipleOfItsElementSize) {
     const TempDir dir;
     const std::vector<uint8_t> odd(3);
     const std::vector<double> wide(2);
-    const std::vector<SafetensorsEntry> entries = {{"odd", "U8", {3}, std::as_bytes(std::span(odd))}, {"wide", "F64", {2}, std::as_bytes(std::span(wide))}};
+    const std::vector<SafetensorsEntry> entries = {{"odd", "U8", {3}, std::as_bytes(std::span(odd))},
+                                                   {"wide", "F64", {2}, std::as_bytes(std::span(wide))}};
     ASSERT_TRUE(write_safetensors(dir / "f", {}, entries));
     const std::string bytes = test::read_bytes(dir / "f");
     uint64_t length = 0;
@@ -109,11 +110,13 @@ TEST(Safetensors, RefusesHeadersThatAreNone) {
     EXPECT_EQ(code_of(file_of("{\"a\":")), "bad_header");
     EXPECT_EQ(code_of(file_of("{} {}")), "bad_header");
     EXPECT_EQ(code_of(file_of("{\"\xff\xfe\":1}")), "bad_header") << "not UTF-8";
-    EXPECT_EQ(code_of(file_of("{\"a\":" + std::string(1 << 20, '[') + std::string(1 << 20, ']') + "}")), "bad_header") << "a tower of arrays";
+    EXPECT_EQ(code_of(file_of("{\"a\":" + std::string(1 << 20, '[') + std::string(1 << 20, ']') + "}")), "bad_header")
+        << "a tower of arrays";
 }
 
 TEST(Safetensors, RefusesTensorsThatDoNotFit) {
-    const auto one = [](const std::string& dtype, const std::string& shape, const std::string& offsets, const std::string& data = "12345678") {
+    const auto one = [](const std::string& dtype, const std::string& shape, const std::string& offsets,
+                        const std::string& data = "12345678") {
         return code_of(file_of("{\"t\":{\"dtype\":" + dtype + ",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}}", data));
     };
     EXPECT_EQ(one("\"F32\"", "[2]", "[0,8]"), "ok");

@@ -42,15 +42,22 @@ void expect_round_trip(const TraceSnapshot& trace, const std::string& name) {
 TEST(TraceFile, ReadsBackWhatItWrote) {
     std::mt19937 random(31);
     const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
-    const char* const policies[] = {"native", "soft", "hard", "k=1", "k=8,k@1=2", "temp=0.7,weights=one", "mask@*=3,force@0=7", "native,k=3"};
+    const char* const policies[] = {"native",    "soft", "hard", "k=1", "k=8,k@1=2", "temp=0.7,weights=one", "mask@*=3,force@0=7",
+                                    "native,k=3"};
     for (int i = 0; i < 60; ++i) {
         test::MakeTrace options;
         options.n_tokens = below(4) == 0 ? below(3) : below(200);
         options.n_layers = 2 + below(5);
         options.n_dense = below(2);
-        options.router = {.n_experts = 8 << below(3), .n_used = 1 + below(4), .score = static_cast<ScoreFn>(below(4)), .renormalise = below(2) == 0,
-                          .norm_floor = below(2) ? 6.103515625e-5f : 1e-20f, .scale = below(2) ? 1.0f : 2.5f, .select_by_logits = below(5) == 0,
-                          .n_groups = below(3) == 0 ? 4 : 1, .group_score = static_cast<GroupScore>(below(2))};
+        options.router = {.n_experts = 8 << below(3),
+                          .n_used = 1 + below(4),
+                          .score = static_cast<ScoreFn>(below(4)),
+                          .renormalise = below(2) == 0,
+                          .norm_floor = below(2) ? 6.103515625e-5f : 1e-20f,
+                          .scale = below(2) ? 1.0f : 2.5f,
+                          .select_by_logits = below(5) == 0,
+                          .n_groups = below(3) == 0 ? 4 : 1,
+                          .group_score = static_cast<GroupScore>(below(2))};
         options.router.n_groups_used = options.router.n_groups == 4 ? 2 : 1;
         options.selection_bias = below(2) == 0;
         options.n_prompt = below(options.n_tokens + 1);
@@ -230,7 +237,8 @@ TEST(TraceFile, SaysWhenAFileIsNoTraceOrTooNew) {
 
 TEST(TraceFile, RandomDamageIsRefusedOrHarmless) {
     const TempDir dir;
-    ASSERT_TRUE(save_trace(make_trace({.n_tokens = 6, .n_layers = 2, .router = {.n_experts = 4, .n_used = 2}, .policy = "k=1"}), dir / "t"));
+    ASSERT_TRUE(
+        save_trace(make_trace({.n_tokens = 6, .n_layers = 2, .router = {.n_experts = 4, .n_used = 2}, .policy = "k=1"}), dir / "t"));
     const std::string good = test::read_bytes(dir / "t");
     std::mt19937 random(32);
     int n_refused = 0;

@@ -97,7 +97,8 @@ TEST(PublishedCounts, BalanceOfOlmoeIsThatOfTheTable) {
 
 TEST(PublishedCounts, PooledDomainsAreMoreBalanced) {
     const int layers[] = {0, 7, 15};
-    const double entropy[] = {.9876, .9751, .9715}, cv[] = {.340, .496, .522}, max_vio[] = {1.098, 1.751, 1.727}, jain[] = {.8966, .8027, .7859};
+    const double entropy[] = {.9876, .9751, .9715}, cv[] = {.340, .496, .522}, max_vio[] = {1.098, 1.751, 1.727},
+                 jain[] = {.8966, .8027, .7859};
     for (int i = 0; i < 3; ++i) {
         const BalanceMetrics m = balance(pooled("olmoe", layers[i]));
         EXPECT_NEAR(m.entropy, entropy[i], k4);

@@ -79,8 +79,9 @@ TEST(UniformNull, IsThatOfTheTableInTheSpecification) {
         int n_experts, k;
         double overlap, agreement, idle_20, idle_100;
     };
-    const Row rows[] = {{8, 2, 46.4, 25.0, 0.3, 0}, {32, 4, 43.1, 12.5, 6.9, 0},   {64, 8, 67.9, 12.5, 6.9, 0},   {64, 6, 46.0, 9.4, 14.0, 0.01},
-                        {128, 8, 41.2, 6.25, 27.5, 0.2}, {256, 8, 22.7, 3.1, 53.0, 4.2}, {512, 10, 18.0, 2.0, 67.4, 13.9}};
+    const Row rows[] = {{8, 2, 46.4, 25.0, 0.3, 0},      {32, 4, 43.1, 12.5, 6.9, 0},     {64, 8, 67.9, 12.5, 6.9, 0},
+                        {64, 6, 46.0, 9.4, 14.0, 0.01},  {128, 8, 41.2, 6.25, 27.5, 0.2}, {256, 8, 22.7, 3.1, 53.0, 4.2},
+                        {512, 10, 18.0, 2.0, 67.4, 13.9}};
     for (const Row& row : rows) {
         SCOPED_TRACE(row.n_experts);
         const UniformNull null = uniform_null(row.n_experts, row.k, 20);
@@ -126,7 +127,8 @@ Counts draw_uniform(std::mt19937& random, int n_experts, int k, int n_tokens, do
     for (int t = 0; t < n_tokens; ++t) {
         for (int j = 0; j < k; ++j) std::swap(ids[j], ids[j + static_cast<int>(random() % static_cast<unsigned>(n_experts - j))]);
         for (int j = 0; j < k; ++j) ++counts[ids[j]];
-        n_overlap += std::any_of(before.begin(), before.end(), [&](int id) { return std::find(ids.begin(), ids.begin() + k, id) != ids.begin() + k; });
+        n_overlap += std::any_of(before.begin(), before.end(),
+                                 [&](int id) { return std::find(ids.begin(), ids.begin() + k, id) != ids.begin() + k; });
         before.assign(ids.begin(), ids.begin() + k);
     }
     *overlap = static_cast<double>(n_overlap) / (n_tokens - 1);
@@ -151,7 +153,9 @@ TEST(UniformNull, AUniformRandomRouterLandsOnIt) {
                               })) / n_experts);
         }
         // Five standard errors of the mean of the runs.
-        const auto mean = [](const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size()); };
+        const auto mean = [](const std::vector<double>& v) {
+            return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size());
+        };
         const auto error = [&](const std::vector<double>& v) {
             double squares = 0;
             for (double x : v) squares += (x - mean(v)) * (x - mean(v));
@@ -197,9 +201,10 @@ TEST(RouteAgreement, ComparesSetsTokenByToken) {
 }
 
 TEST(RouteAgreement, OfTwoIndependentUniformRoutersIsKOverE) {
-    const TraceSnapshot a = test::make_trace({.n_tokens = 3000, .n_layers = 1, .seed = 3}), b = test::make_trace({.n_tokens = 3000, .n_layers = 1, .seed = 4});
-    // Two random sets of 4 in 16 share a hypergeometric number of mean 1 and variance 4 (1/4) (3/4) (12/15) = 0.6, so the share of a token has
-    // SD 0.19. Neighbouring tokens have a common drift (correlation 0.8), which leaves about a ninth of them as independent draws.
+    const TraceSnapshot a = test::make_trace({.n_tokens = 3000, .n_layers = 1, .seed = 3}),
+                        b = test::make_trace({.n_tokens = 3000, .n_layers = 1, .seed = 4});
+    // Two random sets of 4 in 16 share a hypergeometric number of mean 1 and variance 4 (1/4) (3/4) (12/15) = 0.6, so the share of a token
+    // has SD 0.19. Neighbouring tokens have a common drift (correlation 0.8), which leaves about a ninth of them as independent draws.
     EXPECT_NEAR(route_agreement(a, b, 0, 3000), 0.25, 5 * 0.2 / std::sqrt(3000 / 9.0));
 }
 

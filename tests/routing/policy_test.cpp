@@ -184,9 +184,16 @@ TEST(Policy, CheckComparesWithTheModel) {
         EXPECT_TRUE(result) << good << ": " << (result ? "" : result.error().message());
     }
     const std::vector<std::pair<std::string, std::string>> bad = {
-        {"k=9", "1..8"},          {"k@1=9", "k@1=9"},      {"k@4=1", "0..3"},       {"mask@0=8", "0..7"},
-        {"force@*=9", "expert 9"}, {"mask@1=0:1:2:3:4:5:6:7", "layer 1"},  {"mask@*=0:1:2:3,mask@2=4:5:6:7", "layer 2: mask leaves no expert"},
-        {"force@0=1:2:3", "force names 3"}, {"mask@0=1,force@0=1", "both masked and forced"}, {"hard,force@3=1:2", "layer 3"},
+        {"k=9", "1..8"},
+        {"k@1=9", "k@1=9"},
+        {"k@4=1", "0..3"},
+        {"mask@0=8", "0..7"},
+        {"force@*=9", "expert 9"},
+        {"mask@1=0:1:2:3:4:5:6:7", "layer 1"},
+        {"mask@*=0:1:2:3,mask@2=4:5:6:7", "layer 2: mask leaves no expert"},
+        {"force@0=1:2:3", "force names 3"},
+        {"mask@0=1,force@0=1", "both masked and forced"},
+        {"hard,force@3=1:2", "layer 3"},
     };
     for (const auto& [text, part] : bad) {
         const Result<void> result = parsed(text).check(spec, 4);

@@ -64,7 +64,8 @@ TEST(RouterGolden, CaseEGroupLimitedByTopTwoSum) {
     expect_route(spec, kLogits, kBias, {3, 0, 1}, {1.164529, 0.932551, 0.402920});
     RouteRow row;
     route(spec, LayerPolicy{}, kLogits, kBias, row);
-    for (int e = 4; e < 8; ++e) EXPECT_EQ(row.selection[e], -std::numeric_limits<float>::infinity()) << "expert " << e << " is in a dropped group";
+    for (int e = 4; e < 8; ++e)
+        EXPECT_EQ(row.selection[e], -std::numeric_limits<float>::infinity()) << "expert " << e << " is in a dropped group";
     for (int e = 0; e < 4; ++e) EXPECT_TRUE(std::isfinite(row.selection[e]));
 }
 TEST(RouterGolden, CaseFTheGroupScoreDecidesTheGroup) {

@@ -242,8 +242,11 @@ TEST(MakeTrace, HoldsTheInvariantsOfATrace) {
         }
     }
     std::string why;
-    EXPECT_TRUE(test::same_run(s, test::make_trace({.n_tokens = 70, .n_layers = 5, .n_dense = 2, .selection_bias = true, .policy = "k=2"}), &why)) << why;
-    EXPECT_FALSE(test::same_run(s, test::make_trace({.n_tokens = 70, .n_layers = 5, .n_dense = 2, .selection_bias = true, .seed = 2}), &why));
+    EXPECT_TRUE(
+        test::same_run(s, test::make_trace({.n_tokens = 70, .n_layers = 5, .n_dense = 2, .selection_bias = true, .policy = "k=2"}), &why))
+        << why;
+    EXPECT_FALSE(
+        test::same_run(s, test::make_trace({.n_tokens = 70, .n_layers = 5, .n_dense = 2, .selection_bias = true, .seed = 2}), &why));
 }
 
 }  // namespace

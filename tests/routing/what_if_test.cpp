@@ -11,7 +11,8 @@ namespace {
 
 TEST(WhatIf, ThePolicyOfTheRunReproducesIt) {
     for (bool bias : {false, true}) {
-        const TraceSnapshot trace = test::make_trace({.n_tokens = 200, .n_layers = 5, .n_dense = 1, .selection_bias = bias, .n_prompt = 0, .policy = "k=2,k@3=7"});
+        const TraceSnapshot trace =
+            test::make_trace({.n_tokens = 200, .n_layers = 5, .n_dense = 1, .selection_bias = bias, .n_prompt = 0, .policy = "k=2,k@3=7"});
         std::string why;
         EXPECT_TRUE(test::same_run(trace, what_if_trace(trace, *Policy::parse("k=2,k@3=7")), &why)) << why;
         EXPECT_FALSE(test::same_run(trace, what_if_trace(trace, Policy{}), &why));
@@ -41,6 +42,13 @@ TEST(WhatIf, IsATraceOfItsOwnWithOtherRoutesAndItsProvenance) {
             }
         }
     }
+}
+
+TEST(WhatIf, ALongRunIsDoneInPartsWithTheSameResult) {
+    const TraceSnapshot trace =
+        test::make_trace({.n_tokens = 3001, .n_layers = 20, .router = {.n_experts = 8, .n_used = 2}, .n_prompt = 0});
+    std::string why;
+    EXPECT_TRUE(test::same_run(trace, what_if_trace(trace, Policy{}), &why)) << why;
 }
 
 TEST(WhatIf, LayersOfThePolicyAreThoseOfTheModelNotRowsOfTheTrace) {
