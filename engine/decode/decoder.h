@@ -22,7 +22,8 @@ namespace gs {
 
 enum class LogitRows : uint8_t { kNone, kLast, kAll };
 
-/// Named intermediates, for goldens and the gating comparison. layer = -1 for kFinal.
+/// Named intermediates, for goldens. layer: blk.N, -1 for kFinal. kRouterInput, kRoutedOutput and kSharedOutput: MoE layers only; kFinal: only
+/// the rows whose logits were asked for.
 enum class Tap : uint8_t { kRouterInput, kRoutedOutput, kSharedOutput, kHidden, kFinal };
 
 /// Receives the routing of a forward pass, one call per MoE layer and batch: T tokens from position `first`.
@@ -52,15 +53,19 @@ public:
     /// Copies of intermediates to the host; costs time, for tests and analysis. Rows: [T, D].
     using TapFunction = std::function<void(Tap tap, int layer, int first_row, int n_rows, std::span<const float> values)>;
     void set_tap(TapFunction tap);
+    /// With it, LogitRows::kAll hands each row over as it is computed and keeps none: 512 rows of a vocabulary of 49,152 would be 100 MB.
+    using LogitFunction = std::function<void(int row, std::span<const float> logits)>;
+    void set_logit_function(LogitFunction function);
 
-    /// Runs tokens at positions first..first+T-1; the cache must hold everything before `first`. Errors: kCancelled (polled between layers),
-    /// kRun "context_full", kRun "nonfinite_weights" (NaN or infinity in logits or routing; the result is still there).
+    /// Runs tokens at positions first..first+T-1; the cache must hold everything before `first`; positions may be overwritten. Ids lie in the
+    /// vocabulary. Errors: kCancelled (polled between layers), kRun "context_full", kRun "nonfinite_weights" (NaN or infinity in logits or
+    /// routing; the result is still there). T larger than max_batch runs as several batches.
     Result<void> forward(std::span<const int32_t> ids, int first_position, LogitRows rows, const CancelFlag* cancel = nullptr);
     /// Logits [V] of the r-th row asked for by the last forward(): kLast has row 0 only.
     std::span<const float> logits(int row) const;
 
     /// The hidden state that the router of `layer` reads when token `id` runs at `position`, with the cache holding all positions before; every
-    /// expert's output on it, and the shared expert's. Writes that position's K and V again (the same values).
+    /// expert's output on it, and the shared expert's. Neither sink nor tap hear of it, and the cache is left as it was.
     struct Probe {
         std::vector<float> router_logits;      ///< [E]
         std::vector<float> expert_outputs;     ///< [E, D]
@@ -74,8 +79,9 @@ public:
     const Model& model() const;
     Ops& ops() const;
 
+    struct Impl;                         ///< decoder_state.h; internal to engine/decode
+
 private:
-    struct Impl;
     explicit Decoder(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> m_impl;
 };

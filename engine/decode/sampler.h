@@ -21,6 +21,7 @@ struct SamplerSettings {
     uint64_t seed = 1;
 
     bool operator==(const SamplerSettings&) const = default;
+    /// Always the largest logit, ties to the lower id; the other settings (repeat penalty too) are ignored then.
     bool is_greedy() const { return temperature <= 0; }
     /// "temp=0.7,top_p=0.9,repeat=1.1,seed=1"; "greedy" alone is allowed on reading.
     std::string to_text() const;
@@ -37,8 +38,10 @@ public:
 private:
     SamplerSettings m_settings;
     uint64_t m_state;
+    void keep_candidates();
     std::vector<float> m_scratch;
-    std::vector<int32_t> m_order;
+    std::vector<double> m_probabilities;   ///< of every id, relative to the best
+    std::vector<int32_t> m_order;          ///< candidates
 };
 
 /// Natural-log probability of one id and the entropy (nats) of softmax(logits).

@@ -29,11 +29,12 @@ struct EvaluateOptions {
     int timed_tokens = 0;                    ///< single-token decode steps to time per policy
 };
 
-/// Partial results as they come: rows done so far; called from the working thread.
+/// Partial results as they come: the policies begun, over the windows done so far; called from the working thread after every few tokens.
 using ScoreProgress = std::function<void(const std::vector<PolicyScore>& done, double fraction)>;
 
-/// Scores each policy against `reference` (itself not in the list unless given). Reference logits are computed once per window and kept.
-/// Errors: kInput "text_too_short" (fewer than 2 tokens), kCancelled, those of Decoder.
+/// Scores each policy against `reference` (itself not in the list unless given). Reference logits are computed once per window and kept:
+/// window x V floats. Overwrites the decoder's cache, policy, sink and logit function.
+/// Errors: kInput "text_too_short" (fewer than 2 tokens), kUsage "bad_policy", kRun "out_of_memory", kCancelled, those of Decoder.
 Result<std::vector<PolicyScore>> score_policies(Decoder& decoder, std::span<const int32_t> ids, const Policy& reference,
                                                 std::span<const Policy> policies, const EvaluateOptions& options,
                                                 const ScoreProgress& progress = {}, const CancelFlag* cancel = nullptr);
@@ -45,7 +46,7 @@ std::vector<Policy> sweep_policies(const Policy& base, int n_experts);
 struct PolicyComparison {
     uint64_t run_a = 0, run_b = 0;           ///< RunResult ids
     PolicyScore a, b;                        ///< on the tokens of run A; reference = A's policy
-    int first_difference = -1;               ///< first generated token that differs between the runs; -1 = equal
+    int first_difference = -1;               ///< token index in both runs from which on they differ; -1 = equal
 };
 
 }  // namespace gs

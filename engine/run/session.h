@@ -58,7 +58,7 @@ struct SessionState {
 };
 
 struct SessionOptions {
-    std::function<void()> wake;                    ///< called from the run thread when latest() has something new; at most once until latest() is called
+    std::function<void()> wake;                    ///< latest() has something new; from the run thread, or from inside notify() and dismiss_…(). At most once until latest() is called
     OpsOptions ops;
     bool reference_ops = false;                    ///< the oracle instead of the fast back end
 };
@@ -92,8 +92,9 @@ public:
     /// Blocks until idle with an empty queue, for tests and headless screenshots. False after the timeout.
     bool wait_idle(double timeout_seconds) const;
 
+    struct Impl;                                                  ///< session_impl.h; internal to engine/run
+
 private:
-    struct Impl;
     std::unique_ptr<Impl> m_impl;
 };
 

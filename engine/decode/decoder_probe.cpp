@@ -1,0 +1,85 @@
+// One token seen by every expert of one layer, for the gating comparison.
+#include <utility>
+
+#include "engine/core/check.h"
+#include "engine/decode/decoder_state.h"
+
+namespace gs {
+namespace {
+
+/// Puts the cache rows of one position back when it goes: a single token may round differently from the batch that it was part of. Sink and
+/// tap are away meanwhile.
+class Aside {
+public:
+    Aside(Decoder::Impl& impl, int position, int n_layers)
+        : m_impl(impl), m_position(position), m_n_layers(n_layers), m_sink(std::exchange(impl.sink, nullptr)),
+          m_tap(std::exchange(impl.tap, nullptr)), m_nonfinite(impl.nonfinite) {
+        const KvCache& kv = impl.cache;
+        m_k.resize(static_cast<size_t>(n_layers * kv.k_width));
+        m_v.resize(static_cast<size_t>(n_layers * kv.v_width));
+        for (int l = 0; l < n_layers; ++l) {
+            impl.ops->read(kv.k_row(l, position), m_k.data() + l * kv.k_width, static_cast<size_t>(kv.k_width));
+            impl.ops->read(kv.v_row(l, position), m_v.data() + l * kv.v_width, static_cast<size_t>(kv.v_width));
+        }
+    }
+    ~Aside() {
+        const KvCache& kv = m_impl.cache;
+        for (int l = 0; l < m_n_layers; ++l) {
+            m_impl.ops->write(m_k.data() + l * kv.k_width, kv.k_row(l, m_position), static_cast<size_t>(kv.k_width));
+            m_impl.ops->write(m_v.data() + l * kv.v_width, kv.v_row(l, m_position), static_cast<size_t>(kv.v_width));
+        }
+        m_impl.sink = m_sink;
+        m_impl.tap = std::move(m_tap);
+        m_impl.nonfinite = m_nonfinite;
+    }
+    Aside(const Aside&) = delete;
+    Aside& operator=(const Aside&) = delete;
+
+private:
+    Decoder::Impl& m_impl;
+    int m_position, m_n_layers;
+    RouteSink* m_sink;
+    Decoder::TapFunction m_tap;
+    bool m_nonfinite;
+    std::vector<float> m_k, m_v;
+};
+
+}  // namespace
+
+Result<Decoder::Probe> Decoder::probe(int32_t id, int position, int moe_layer, const CancelFlag* cancel) {
+    Impl& impl = *m_impl;
+    const ModelSpec& s = impl.spec();
+    GS_CHECK(moe_layer >= 0 && moe_layer < static_cast<int>(s.moe_layers.size()), "no such MoE layer");
+    GS_CHECK(id >= 0 && id < s.n_vocab && position >= 0 && position < impl.n_ctx, "token or position out of range");
+    const int l = s.moe_layers[static_cast<size_t>(moe_layer)];
+    const auto n_experts = static_cast<size_t>(s.router.n_experts), width = static_cast<size_t>(s.n_embd);
+    if (!impl.expert_outputs && !impl.expert_outputs.allocate(*impl.ops, n_experts, width))
+        return impl.out_of_memory(n_experts * width * sizeof(float));
+
+    const Aside aside(impl, position, l + 1);
+    GS_TRY_VOID(impl.run_layers({&id, 1}, position, 0, l, cancel));
+    const LayerWeights& w = impl.layer(l);
+    impl.attention_block(l, 1, position);
+    const Rows in = impl.normed.rows(1), logits = impl.router_logits.rows(1);
+    impl.ops->rms_norm(impl.x.rows(1), w.ffn_norm, s.norm_eps, 0, in);
+    const LinearCall call{.weight = &w.router, .out = logits};
+    impl.ops->linear(in, {&call, 1});
+    Probe probe;
+    probe.router_logits.resize(n_experts);
+    impl.ops->read(logits.data, probe.router_logits.data(), n_experts);
+    const Rows outputs = impl.expert_outputs.rows(s.router.n_experts);
+    impl.ops->all_experts(w.experts, in, outputs);
+    probe.expert_outputs.resize(n_experts * width);
+    impl.ops->read(outputs.data, probe.expert_outputs.data(), n_experts * width);
+    if (w.shared) {
+        const std::span<const float> gates = impl.shared_gates(l, 1);
+        impl.ops->ffn(w.shared, in, impl.sub.rows(1));
+        probe.shared_output.resize(width);
+        impl.ops->read(impl.sub.data(), probe.shared_output.data(), width);
+        if (!gates.empty())
+            for (float& value : probe.shared_output) value *= gates[0];
+    }
+    return probe;
+}
+
+}  // namespace gs

@@ -1,0 +1,87 @@
+// Internal to engine/decode: buffers in the back end's memory, and what one forward pass works on.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/decode/decoder.h"
+
+namespace gs {
+
+/// Floats owned in the back end's memory.
+class OpsBuffer {
+public:
+    OpsBuffer() = default;
+    ~OpsBuffer() { release(); }
+    OpsBuffer(const OpsBuffer&) = delete;
+    OpsBuffer& operator=(const OpsBuffer&) = delete;
+
+    /// False when there is no memory.
+    bool allocate(Ops& ops, size_t n_rows, size_t n_cols);
+    float* data() const { return m_data; }
+    /// The first n rows.
+    Rows rows(int n) const { return {m_data, n, m_cols, m_cols}; }
+    explicit operator bool() const { return m_data != nullptr; }
+
+private:
+    void release();
+    Ops* m_ops = nullptr;
+    float* m_data = nullptr;
+    int m_cols = 0;
+};
+
+/// Routing of one batch at one layer, on the host. Shapes as in MoeCall.
+struct BatchRouting {
+    std::vector<float> logits;            ///< [T, E]
+    std::vector<int32_t> ids, n_used;     ///< [T, k_stride], [T]
+    std::vector<float> weights;           ///< [T, k_stride]
+    int k_stride = 0;
+    RouteRow row;                         ///< scratch
+
+    /// Routes every row of `logits`. True when a logit was NaN or infinite.
+    bool route_all(const RouterSpec& spec, const LayerPolicy& policy, int n_rows);
+};
+
+struct Decoder::Impl {
+    std::shared_ptr<const Model> model;
+    std::shared_ptr<Ops> ops;
+    int n_ctx = 0, max_batch = 0;
+    uint64_t kv_bytes = 0, work_bytes = 0;
+
+    // Rows are tokens of the batch. normed: input of a sub-layer; sub: its output.
+    OpsBuffer x, normed, sub, q, k, v, attended, router_logits, shared_gate, head, kv_k, kv_v;
+    OpsBuffer routed, expert_outputs;     ///< made when first needed: by a tap, by a probe
+    KvCache cache;
+
+    std::vector<LayerPolicy> policies;    ///< [L]; empty for a dense model
+    std::vector<int> moe_row;             ///< [L] row in ModelSpec::moe_layers, -1 for a dense layer
+    RouteSink* sink = nullptr;
+    TapFunction tap;
+    LogitFunction on_logits;
+
+    BatchRouting routing;
+    std::vector<float> shared_scale;      ///< [T]
+    std::vector<float> logits;            ///< [rows asked for, V]
+    int n_logit_rows = 0;
+    bool nonfinite = false;
+
+    const ModelSpec& spec() const { return model->spec; }
+    const LayerWeights& layer(int l) const { return model->weights.layers[static_cast<size_t>(l)]; }
+    Result<void> allocate();
+    Error out_of_memory(uint64_t more_bytes = 0) const;
+
+    /// One batch through layers 0..n_layers-1. first_row: of the batch within the call, for sink and tap.
+    Result<void> run_layers(std::span<const int32_t> ids, int position, int first_row, int n_layers, const CancelFlag* cancel);
+    void attention_block(int l, int n_rows, int position);
+    void ffn_block(int l, int n_rows, int first_row);
+    void route_batch(int l, int n_rows, int first_row);
+    std::span<const float> shared_gates(int l, int n_rows);
+    void moe_block(int l, int n_rows, int first_row);
+    /// Final norm and head for n rows of x from `from`, which are rows first_row.. of the call; results go to logit rows logit_row...
+    void head_block(int from, int n_rows, int first_row, int logit_row);
+    void tap_rows(Tap what, int l, int first_row, Rows rows);
+};
+
+}  // namespace gs

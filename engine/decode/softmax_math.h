@@ -1,0 +1,41 @@
+// Internal to engine/decode: exp in f64 from additions and multiplications only, so that sampling gives the same ids on every machine
+// (libm differs in the last bit between versions and processors), written without branches so that the compiler vectorises it.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <span>
+
+namespace gs {
+
+/// exp(x) for x <= 0, within 4 ulp; below -700 as exp(-700), which is about 1e-304. NaN is not allowed.
+inline double exp_nonpositive(double x) {
+    constexpr double kLog2e = 1.4426950408889634, kLn2High = 0x1.62e42fefa0000p-1, kLn2Low = 0x1.cf79abc9e3b3ap-40;
+    constexpr double kRound = 6755399441055744.0;   // 1.5 * 2^52: adding it leaves the nearest integer in the low mantissa bits
+    x = x < -700.0 ? -700.0 : x;
+    const double shifted = x * kLog2e + kRound;
+    const double n = shifted - kRound;
+    const double r = (x - n * kLn2High) - n * kLn2Low;   // |r| <= ln2 / 2
+    // Taylor to the 13th power: the next term is under 2^-53 for |r| <= 0.3466.
+    double sum = 1.0 / 6227020800.0;
+    constexpr double kFactorials[] = {479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0};
+    for (const double factorial : kFactorials) sum = sum * r + 1.0 / factorial;
+    const auto bits = std::bit_cast<uint64_t>(sum) + (std::bit_cast<uint64_t>(shifted) << 52);
+    return std::bit_cast<double>(bits);
+}
+
+/// The largest logit with NaN as the lowest and +infinity as the largest finite number.
+inline float finite_max(std::span<const float> logits) {
+    float best = -3.402823466e38f;
+    for (const float l : logits) best = l > best ? l : best;   // false for NaN
+    return best > 3.402823466e38f ? 3.402823466e38f : best;
+}
+
+/// l - max, at most 0; far below for NaN.
+inline double below_max(float l, float max) {
+    const double d = static_cast<double>(l) - static_cast<double>(max);
+    return d <= 0 ? d : (l > max ? 0.0 : -700.0);
+}
+
+}  // namespace gs

@@ -1,0 +1,47 @@
+// Internal to engine/run: what one pass over one window of a text gives.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/decode/decoder.h"
+
+namespace gs {
+
+/// Chosen experts of every token and MoE layer of a window, and sums over all of them.
+class RouteTally final : public RouteSink {
+public:
+    RouteTally(int n_moe_layers, int n_tokens);
+    void on_route(int moe_layer, int first_row, int n_rows, std::span<const float> logits, std::span<const int32_t> ids,
+                  std::span<const float> weights, std::span<const int32_t> n_used, int k_stride) override;
+    /// Rows of the next forward() start at this token of the window.
+    void set_offset(int token) { m_offset = token; }
+
+    std::span<const int32_t> ids(int moe_layer, int token) const { return m_ids[index(moe_layer, token)]; }
+    double sum_weights = 0;
+    uint64_t n_assigned = 0, n_rows = 0;     ///< (token, layer) pairs: experts used, and how many there were
+
+private:
+    size_t index(int moe_layer, int token) const { return static_cast<size_t>(moe_layer) * static_cast<size_t>(m_n_tokens) + static_cast<size_t>(token); }
+    int m_n_tokens, m_offset = 0;
+    std::vector<std::vector<int32_t>> m_ids;
+};
+
+/// |A ∩ B| / max(|A|, |B|), the saturation formula of metrics.h, for one token and layer.
+double overlap(std::span<const int32_t> a, std::span<const int32_t> b);
+
+/// Log-softmax in f64 of one row: values[i] - log_sum is the natural log-probability of id i.
+struct LogProbs {
+    std::span<const float> values;
+    double log_sum = 0;
+    int32_t best = 0;                        ///< most probable id, ties to the lower one
+
+    explicit LogProbs(std::span<const float> logits);
+    double of(size_t id) const { return static_cast<double>(values[id]) - log_sum; }
+};
+
+/// KL(p ‖ q) in nats; exactly 0 for equal logits.
+double kl_divergence(const LogProbs& p, const LogProbs& q);
+
+}  // namespace gs

@@ -1,0 +1,47 @@
+#include "engine/run/session.h"
+
+#include <array>
+
+#include "engine/run/session_impl.h"
+
+namespace gs {
+
+const char* name_of(Activity activity) {
+    constexpr std::array names = {"idle", "loading model", "loading trace", "running", "comparing gates", "comparing runs", "sweeping k"};
+    return names[static_cast<size_t>(activity)];
+}
+
+Session::Session(SessionOptions options) : m_impl(std::make_unique<Impl>(std::move(options))) {}
+Session::~Session() = default;
+
+std::shared_ptr<const SessionState> Session::latest() const { return m_impl->latest(); }
+bool Session::wait_idle(double timeout_seconds) const { return m_impl->wait_idle(timeout_seconds); }
+
+void Session::inspect_model(const std::filesystem::path& path) { m_impl->push({.kind = CommandKind::kInspect, .path = path}); }
+void Session::load_model(const std::filesystem::path& path) { m_impl->push({.kind = CommandKind::kLoadModel, .path = path}); }
+void Session::load_trace(const std::filesystem::path& path) { m_impl->push({.kind = CommandKind::kLoadTrace, .path = path}); }
+void Session::save_trace(const std::filesystem::path& path) { m_impl->push({.kind = CommandKind::kSaveTrace, .path = path}); }
+void Session::run(const RunRequest& request) { m_impl->push({.kind = CommandKind::kRun, .request = request}); }
+void Session::rerun_and_compare(const Policy& policy) { m_impl->push({.kind = CommandKind::kRerun, .policy = policy}); }
+void Session::step(const RunRequest& request) { m_impl->push({.kind = CommandKind::kStep1, .request = request}); }
+void Session::resume() { m_impl->push({.kind = CommandKind::kResume}); }
+void Session::stop() { m_impl->push({.kind = CommandKind::kStop}); }
+void Session::set_policy(const Policy& policy) { m_impl->push({.kind = CommandKind::kSetPolicy, .policy = policy}); }
+void Session::request_gates(int token, int moe_layer) {
+    m_impl->push({.kind = CommandKind::kGates, .token = token, .moe_layer = moe_layer});
+}
+void Session::request_sweep(const std::string& text, const Policy& base) {
+    m_impl->push({.kind = CommandKind::kSweep, .policy = base, .text = text});
+}
+void Session::cancel() { m_impl->push({.kind = CommandKind::kCancel}); }
+
+// These change what is shown and nothing else, so they need not wait for the run thread.
+void Session::dismiss_estimate() {
+    m_impl->edit([](SessionState& s) { s.estimate.reset(); });
+}
+void Session::dismiss_notice(uint64_t id) {
+    m_impl->edit([id](SessionState& s) { std::erase_if(s.notices, [id](const Notice& n) { return n.id == id; }); });
+}
+void Session::notify(Notice notice) { m_impl->post(std::move(notice)); }
+
+}  // namespace gs

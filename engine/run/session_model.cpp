@@ -1,0 +1,111 @@
+// Loading: models and traces. Whatever fails leaves everything as it was.
+#include <fmt/format.h>
+
+#include "engine/io/trace_file.h"
+#include "engine/run/session_impl.h"
+
+namespace gs {
+
+bool Session::Impl::need_model(const char* what) {
+    if (decoder) return true;
+    fail({ErrorKind::kUsage, "no_model", fmt::format("{} needs a model", what), "none is loaded", "Load a model first"});
+    return false;
+}
+
+void Session::Impl::inspect_model(const Command& command) {
+    const Result<ModelEstimate> estimate = estimate_model(command.path, 0);
+    if (!estimate) return fail(estimate.error());
+    edit([&](SessionState& s) { s.estimate = {command.path, *estimate}; });
+}
+
+void Session::Impl::load_model(const Command& command) {
+    begin(Activity::kLoadingModel);
+    LoadOptions load;
+    load.cancel = &cancel_job;
+    load.progress = [this](uint64_t done, uint64_t total) {
+        constexpr uint64_t kMB = 1000000;
+        keep_up(CommandKind::kLoadModel, total > 0 ? static_cast<double>(done) / static_cast<double>(total) : -1,
+                fmt::format("{} of {} MB", done / kMB, total / kMB));
+    };
+    Result<std::shared_ptr<const Model>> loaded = Model::load(command.path, load);
+    if (!loaded) return fail(loaded.error());
+    // A back end of its own: what it may keep of the weights must not outlive them.
+    std::shared_ptr<Ops> fresh_ops = options.reference_ops ? make_reference_ops() : make_cpu_ops(options.ops);
+    Result<std::unique_ptr<Decoder>> fresh = Decoder::create(*loaded, fresh_ops, {});
+    if (!fresh) return fail(fresh.error());
+    adopt_model(std::move(*loaded), std::move(fresh_ops), std::move(*fresh));
+}
+
+void Session::Impl::adopt_model(std::shared_ptr<const Model> loaded, std::shared_ptr<Ops> fresh_ops, std::unique_ptr<Decoder> fresh) {
+    end_generator(StopReason::kStopped);
+    generator.reset();
+    compare_with.reset();
+    decoder = std::move(fresh);
+    ops = std::move(fresh_ops);
+    model = std::move(loaded);
+    cached_run = 0;
+    const Result<void> fits = seen()->policy.check(model->spec.router, model->spec.n_layers);
+    const auto card = std::make_shared<const ModelCard>(make_model_card(*decoder));
+    edit([&](SessionState& s) {
+        s.model = card;
+        s.estimate.reset();
+        s.sweep.reset();
+        if (!fits) s.policy = {};
+    });
+    for (const std::string& warning : model->warnings)
+        post({.is_error = false, .error = {ErrorKind::kInput, "model_warning", model->path.filename().string(), warning, ""}});
+    if (!fits) post({.is_error = false, .error = {ErrorKind::kUsage, "policy_reset", "The routing policy is native again", fits.error().why, ""}});
+}
+
+void Session::Impl::load_trace(const Command& command) {
+    const Interlude interlude(*this, Activity::kLoadingTrace);
+    const Result<TraceSnapshot> trace = gs::load_trace(command.path);
+    if (!trace) return fail(trace.error());
+    end_generator(StopReason::kStopped);
+    generator.reset();
+    compare_with.reset();
+    last_request.reset();
+    const auto replayed = std::make_shared<const RunResult>(replayed_run(*trace, next_run_id++));
+    const bool fits = !model || replayed->request.policy.check(model->spec.router, model->spec.n_layers);
+    edit([&](SessionState& s) {
+        s.run = replayed;
+        s.previous.reset();
+        s.comparison.reset();
+        s.gates.reset();
+        s.policy = fits ? replayed->request.policy : Policy{};
+    });
+}
+
+void Session::Impl::save_trace(const Command& command) {
+    const auto state = seen();
+    if (!state->run || state->run->trace.empty())
+        return fail({ErrorKind::kUsage, "no_run", "There is nothing to save", "no run is on screen", "Run a prompt first"});
+    const Result<void> saved = gs::save_trace(state->run->trace, command.path);
+    if (!saved) return fail(saved.error());
+    post({.is_error = false, .error = {ErrorKind::kRun, "saved", fmt::format("Saved {} tokens", state->run->trace.n_tokens()), command.path.string(), ""}});
+}
+
+RunResult replayed_run(const TraceSnapshot& trace, uint64_t id) {
+    RunResult run;
+    run.id = id;
+    run.trace = trace;
+    const TraceInfo& info = trace.info();
+    run.request.prompt = info.prompt;
+    run.request.mode = info.template_name == "raw" ? PromptMode::kRaw : PromptMode::kChat;
+    if (const Result<SamplerSettings> sampler = SamplerSettings::parse(info.sampler)) run.request.sampler = *sampler;
+    if (!trace.empty()) run.request.policy = trace.policy(trace.n_tokens() - 1);
+    int64_t n_assigned = 0, n_rows = 0;
+    for (int t = 0; t < trace.n_tokens(); ++t) {
+        const TokenRow& token = trace.token(t);
+        const bool decoded = token.phase == Phase::kDecode;
+        run.n_prompt_tokens += !decoded;
+        if (decoded && !token.special) run.text += token.text;
+        for (int m = 0; m < trace.n_moe_layers(); ++m) n_assigned += static_cast<int64_t>(trace.ids(m, t).size());
+        n_rows += trace.n_moe_layers();
+    }
+    run.request.max_new_tokens = trace.n_tokens() - run.n_prompt_tokens;
+    run.bytes_per_token = bytes_per_token(info, n_rows > 0 ? static_cast<double>(n_assigned) / static_cast<double>(n_rows) : 0);
+    return run;
+}
+
+}  // namespace gs

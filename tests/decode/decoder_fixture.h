@@ -1,0 +1,142 @@
+// Models for tests of the decoder and of what runs on it, and a back end that counts and can run out of memory.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/decode/decoder.h"
+#include "engine/model/model.h"
+#include "engine/ops/ops.h"
+#include "tests/support/paths.h"
+
+namespace gs::test {
+
+/// Loaded once per program.
+inline std::shared_ptr<const Model> load_once(const std::filesystem::path& path) {
+    static std::map<std::filesystem::path, std::shared_ptr<const Model>> loaded;
+    std::shared_ptr<const Model>& model = loaded[path];
+    if (!model) {
+        Result<std::shared_ptr<const Model>> result = Model::load(path, {.n_ctx = 512});
+        EXPECT_TRUE(result) << path << ": " << (result ? "" : result.error().message());
+        if (result) model = *result;
+    }
+    return model;
+}
+inline std::shared_ptr<const Model> bundled_model() { return load_once(GATESCOPE_BUNDLED_MODEL); }
+inline std::shared_ptr<const Model> golden_model(const std::string& name) { return load_once(golden("models/" + name + "/model.gguf")); }
+
+inline std::shared_ptr<Ops> exact_ops() { return make_cpu_ops({.n_threads = 2, .precision = Precision::kExact}); }
+
+inline std::unique_ptr<Decoder> make_decoder(std::shared_ptr<const Model> model, DecoderOptions options = {}, std::shared_ptr<Ops> ops = exact_ops()) {
+    Result<std::unique_ptr<Decoder>> decoder = Decoder::create(std::move(model), std::move(ops), options);
+    EXPECT_TRUE(decoder) << (decoder ? "" : decoder.error().message());
+    return decoder ? std::move(*decoder) : nullptr;
+}
+
+inline Policy policy(const std::string& text) {
+    const Result<Policy> parsed = Policy::parse(text);
+    EXPECT_TRUE(parsed) << text;
+    return parsed ? *parsed : Policy{};
+}
+
+/// Some ids of a vocabulary, without pattern.
+inline std::vector<int32_t> some_ids(const Model& model, int n) {
+    std::vector<int32_t> ids;
+    for (int i = 0; i < n; ++i) ids.push_back(static_cast<int32_t>((7919LL * i + 101) % model.spec.n_vocab));
+    return ids;
+}
+
+/// Keeps what a forward pass routes: one entry a (layer, row).
+class RouteList final : public RouteSink {
+public:
+    struct Row {
+        int moe_layer, row;
+        std::vector<float> logits, weights;
+        std::vector<int32_t> ids;
+    };
+    void on_route(int moe_layer, int first_row, int n_rows, std::span<const float> logits, std::span<const int32_t> ids,
+                  std::span<const float> weights, std::span<const int32_t> n_used, int k_stride) override {
+        ++n_calls;
+        if (cancel_at_call == n_calls) flag.set();
+        const size_t n_experts = logits.size() / static_cast<size_t>(n_rows);
+        for (int r = 0; r < n_rows; ++r) {
+            const auto at = static_cast<size_t>(r), k = static_cast<size_t>(n_used[at]), slot = at * static_cast<size_t>(k_stride);
+            Row row{moe_layer, first_row + r, {}, {}, {}};
+            row.logits.assign(logits.begin() + static_cast<std::ptrdiff_t>(at * n_experts), logits.begin() + static_cast<std::ptrdiff_t>((at + 1) * n_experts));
+            row.ids.assign(ids.begin() + static_cast<std::ptrdiff_t>(slot), ids.begin() + static_cast<std::ptrdiff_t>(slot + k));
+            row.weights.assign(weights.begin() + static_cast<std::ptrdiff_t>(slot), weights.begin() + static_cast<std::ptrdiff_t>(slot + k));
+            rows.push_back(std::move(row));
+        }
+    }
+    std::vector<Row> rows;
+    int n_calls = 0, cancel_at_call = -1;
+    CancelFlag flag;
+};
+
+/// All logits [T, V] of one call, and its routing.
+struct Pass {
+    std::vector<float> logits;
+    std::vector<RouteList::Row> routes;
+};
+inline Pass run_pass(Decoder& decoder, std::span<const int32_t> ids, int position = 0) {
+    RouteList routes;
+    decoder.set_sink(&routes);
+    const Result<void> ran = decoder.forward(ids, position, LogitRows::kAll);
+    decoder.set_sink(nullptr);
+    EXPECT_TRUE(ran) << (ran ? "" : ran.error().message());
+    Pass pass{{}, std::move(routes.rows)};
+    for (size_t r = 0; r < ids.size(); ++r) {
+        const std::span<const float> row = decoder.logits(static_cast<int>(r));
+        pass.logits.insert(pass.logits.end(), row.begin(), row.end());
+    }
+    return pass;
+}
+
+inline double max_difference(std::span<const float> a, std::span<const float> b) {
+    EXPECT_EQ(a.size(), b.size());
+    double worst = 0;
+    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) worst = std::max(worst, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    return worst;
+}
+
+/// Passes everything on to another back end; refuses memory after n_floats_left.
+class ForwardingOps : public Ops {
+public:
+    explicit ForwardingOps(std::shared_ptr<Ops> inner) : m_inner(std::move(inner)) {}
+    size_t n_floats_left = SIZE_MAX;
+    int64_t n_linear_rows = 0;              ///< rows times outputs asked of linear()
+
+    std::string name() const override { return m_inner->name(); }
+    Precision precision() const override { return m_inner->precision(); }
+    float* allocate(size_t n) override {
+        if (n > n_floats_left) return nullptr;
+        n_floats_left -= n;
+        return m_inner->allocate(n);
+    }
+    void release(float* memory) override { m_inner->release(memory); }
+    void read(const float* from, float* to, size_t n) override { m_inner->read(from, to, n); }
+    void write(const float* from, float* to, size_t n) override { m_inner->write(from, to, n); }
+    void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override { m_inner->embed(table, ids, scale, out); }
+    void rms_norm(Rows x, const Weight& w, float eps, int group, Rows out) override { m_inner->rms_norm(x, w, eps, group, out); }
+    void linear(Rows x, std::span<const LinearCall> calls) override {
+        for (const LinearCall& call : calls) n_linear_rows += static_cast<int64_t>(call.out.n_rows) * call.out.n_cols;
+        m_inner->linear(x, calls);
+    }
+    void rope(const ModelSpec& spec, const Weight& divisors, Rows x, int n_heads, int head_dim, int first) override {
+        m_inner->rope(spec, divisors, x, n_heads, head_dim, first);
+    }
+    void store_kv(const KvCache& cache, int layer, int first, Rows k, Rows v) override { m_inner->store_kv(cache, layer, first, k, v); }
+    void attention(const AttentionCall& call) override { m_inner->attention(call); }
+    void add(Rows x, Rows y, float scale) override { m_inner->add(x, y, scale); }
+    void ffn(const FfnWeights& weights, Rows x, Rows out) override { m_inner->ffn(weights, x, out); }
+    void moe(const MoeCall& call) override { m_inner->moe(call); }
+    void all_experts(const FfnWeights& experts, Rows x, Rows out) override { m_inner->all_experts(experts, x, out); }
+
+private:
+    std::shared_ptr<Ops> m_inner;
+};
+
+}  // namespace gs::test
