@@ -75,26 +75,26 @@ void CpuOps::multiply_tokens(Rows x, std::span<const LinearCall> calls) {
 void CpuOps::multiply_panels(Rows x, std::span<const LinearCall> calls) {
     m_ranges.clear();
     for (size_t c = 0; c < calls.size(); ++c)
-        for (int o = 0; o < calls[c].weight->n_out; o += kPanelRows)
-            m_ranges.push_back({static_cast<int>(c), o, std::min(o + kPanelRows, calls[c].weight->n_out)});
+        for (int o = 0; o < calls[c].weight->n_out; o += kTaskRows)
+            m_ranges.push_back({static_cast<int>(c), o, std::min(o + kTaskRows, calls[c].weight->n_out)});
     m_pool.run(static_cast<int>(m_ranges.size()), [&](int i, int thread) {
         const RowRange& r = m_ranges[static_cast<size_t>(i)];
         const LinearCall& call = calls[static_cast<size_t>(r.which)];
-        down_panels(*call.weight, inputs_for(*call.weight, m_inputs), x.n_rows, r.begin, r.end, call.out.data, call.out.stride, thread);
+        panel_product(*call.weight, inputs_for(*call.weight, m_inputs), x.n_rows, r.begin, r.end, call.out.data + r.begin, call.out.stride, thread);
     });
     std::vector<float> bias;
     for (const LinearCall& call : calls) add_bias(call, 0, call.weight->n_out, x.n_rows, bias_values(call, bias));
 }
 
-/// Rows begin..end-1 of `down` for some tokens: out[t * stride + row].
-void CpuOps::down_panels(const Weight& down, const std::byte* const* inputs, int n_tokens, int begin, int end, float* out, ptrdiff_t stride,
-                         int thread) {
-    const MatmulKernels& p = product(down);
-    std::byte* panel = panel_scratch(thread, p.panel_bytes(down.n_in));
-    for (int o = begin; o < end; o += kPanelRows) {
-        const int n = std::min(kPanelRows, end - o);
-        p.pack(down, o, o + n, panel);
-        p.gemm(panel, down, n, inputs, n_tokens, out + o, stride);
+/// Rows begin..end-1 of w for some tokens: out[t * stride + row - begin].
+void CpuOps::panel_product(const Weight& w, const std::byte* const* inputs, int n_tokens, int begin, int end, float* out, ptrdiff_t stride,
+                           int thread) {
+    const MatmulKernels& p = product(w);
+    std::byte* panel = m_threads[static_cast<size_t>(thread)].panel.reserve(p.panel_bytes(w.n_in));
+    for (int o = begin; o < end; o += p.panel_rows) {
+        const int n = std::min(p.panel_rows, end - o);
+        p.pack(w, o, o + n, panel);
+        p.gemm(panel, w, n, inputs, n_tokens, out + (o - begin), stride);
     }
 }
 

@@ -100,22 +100,19 @@ void CpuOps::gated_panels(const FfnWeights& f, int slab, const Inputs& inputs, c
     const Weight gate = f.gate.slab(slab), up = f.up.slab(slab);
     ThreadScratch& scratch = m_threads[static_cast<size_t>(thread)];
     const auto count = static_cast<size_t>(n_tokens);
-    float* gates = scratch.gates.floats(2 * count * kPanelRows);
+    float* gates = scratch.gates.floats(2 * count * kTaskRows);
     std::vector<const std::byte*> chosen(count);
     const auto multiply = [&](const Weight& w, int o, int n, float* out) {
         const std::byte* const* all = inputs_for(w, inputs);
         for (size_t t = 0; t < count; ++t) chosen[t] = all[tokens ? static_cast<size_t>(tokens[t]) : t];
-        const MatmulKernels& p = product(w);
-        std::byte* panel = panel_scratch(thread, p.panel_bytes(w.n_in));
-        p.pack(w, o, o + n, panel);
-        p.gemm(panel, w, n, chosen.data(), n_tokens, out, kPanelRows);
+        panel_product(w, chosen.data(), n_tokens, o, o + n, out, kTaskRows, thread);
     };
-    for (int o = begin; o < end; o += kPanelRows) {
-        const int n = std::min(kPanelRows, end - o);
+    for (int o = begin; o < end; o += kTaskRows) {
+        const int n = std::min(kTaskRows, end - o);
         multiply(gate, o, n, gates);
-        multiply(up, o, n, gates + count * kPanelRows);
+        multiply(up, o, n, gates + count * kTaskRows);
         for (size_t t = 0; t < count; ++t)
-            m_kernels.silu_mul(gates + t * kPanelRows, gates + (count + t) * kPanelRows, n, hidden + t * static_cast<size_t>(gate.n_out) + o);
+            m_kernels.silu_mul(gates + t * kTaskRows, gates + (count + t) * kTaskRows, n, hidden + t * static_cast<size_t>(gate.n_out) + o);
     }
 }
 
@@ -134,20 +131,21 @@ void CpuOps::expert_tokens(const FfnWeights& experts, int expert, const int32_t*
         if (fast) m_kernels.fast.prepare(hidden + t * width, down.n_in, memory + n_bytes * t);
         inputs[t] = fast ? memory + n_bytes * t : reinterpret_cast<const std::byte*>(hidden + t * width);
     }
-    down_panels(down, inputs.data(), n_tokens, 0, down.n_out, out, down.n_out, thread);
+    panel_product(down, inputs.data(), n_tokens, 0, down.n_out, out, down.n_out, thread);
 }
 
 /// A dense or shared network on all tokens whose inputs are in m_inputs.
 void CpuOps::ffn_panels(const FfnWeights& weights, Rows out) {
     const int width = weights.gate.n_out, n_tokens = out.n_rows;
     float* hidden = m_hidden_scratch.floats(static_cast<size_t>(width) * static_cast<size_t>(n_tokens));
-    m_pool.run((width + kPanelRows - 1) / kPanelRows, [&](int i, int thread) {
-        gated_panels(weights, 0, m_inputs, nullptr, n_tokens, i * kPanelRows, std::min((i + 1) * kPanelRows, width), hidden, thread);
+    m_pool.run((width + kTaskRows - 1) / kTaskRows, [&](int i, int thread) {
+        gated_panels(weights, 0, m_inputs, nullptr, n_tokens, i * kTaskRows, std::min((i + 1) * kTaskRows, width), hidden, thread);
     });
     take_inputs({hidden, n_tokens, width, width}, is_fast(weights.down), m_down_scratch, m_down_inputs);
     const std::byte* const* inputs = inputs_for(weights.down, m_down_inputs);
-    m_pool.run((out.n_cols + kPanelRows - 1) / kPanelRows, [&](int i, int thread) {
-        down_panels(weights.down, inputs, n_tokens, i * kPanelRows, std::min((i + 1) * kPanelRows, out.n_cols), out.data, out.stride, thread);
+    m_pool.run((out.n_cols + kTaskRows - 1) / kTaskRows, [&](int i, int thread) {
+        const int begin = i * kTaskRows;
+        panel_product(weights.down, inputs, n_tokens, begin, std::min(begin + kTaskRows, out.n_cols), out.data + begin, out.stride, thread);
     });
 }
 

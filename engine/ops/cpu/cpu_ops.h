@@ -43,6 +43,7 @@ public:
 
 private:
     static constexpr int kGemvTokens = 3;
+    static constexpr int kTaskRows = 32;       // rows of weights per task when multiplied by panels
 
     /// The forms of some rows that products read, by precision.
     struct Inputs {
@@ -64,7 +65,6 @@ private:
     const std::byte* const* inputs_for(const Weight& w, const Inputs& inputs) const { return is_fast(w) ? inputs.fast.data() : inputs.exact.data(); }
     void take_inputs(Rows x, bool fast, Scratch& scratch, Inputs& inputs);
     int rows_per_chunk(size_t row_bytes, size_t all_bytes) const;
-    std::byte* panel_scratch(int thread, size_t n_bytes) { return m_threads[static_cast<size_t>(thread)].panel.reserve(n_bytes); }
 
     void multiply_tokens(Rows x, std::span<const LinearCall> calls);
     void multiply_panels(Rows x, std::span<const LinearCall> calls);
@@ -80,7 +80,7 @@ private:
     void moe_grouped(const MoeCall& call);
     void gated_panels(const FfnWeights& f, int slab, const Inputs& inputs, const int32_t* tokens, int n_tokens, int begin, int end, float* hidden,
                       int thread);
-    void down_panels(const Weight& down, const std::byte* const* inputs, int n_tokens, int begin, int end, float* out, ptrdiff_t stride, int thread);
+    void panel_product(const Weight& w, const std::byte* const* inputs, int n_tokens, int begin, int end, float* out, ptrdiff_t stride, int thread);
     void expert_tokens(const FfnWeights& experts, int expert, const int32_t* tokens, int n_tokens, float* out, int thread);
     void ffn_panels(const FfnWeights& weights, Rows out);
     void sum_slots(const MoeCall& call, const float* pairs);

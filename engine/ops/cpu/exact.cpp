@@ -18,6 +18,7 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 
+constexpr int kPanelRows = kTileColumns;
 constexpr int kPiece = 256;  // values dequantized at a time: 1 KB, which stays in the first-level cache
 
 template <TensorType kType>
@@ -130,7 +131,7 @@ void Gemm(const std::byte* panel, const Weight& w, int n_rows, const std::byte* 
 }
 
 void FillExactKernels(Kernels& k) {
-    k.exact = {InputBytes, Prepare, Gemv, PanelBytes, Pack, Gemm};
+    k.exact = {kPanelRows, InputBytes, Prepare, Gemv, PanelBytes, Pack, Gemm};
     k.dequantize = Dequantize;
 }
 

@@ -10,7 +10,7 @@
 #include <algorithm>
 
 #include "engine/ops/cpu/kernels.h"
-#include "engine/ops/cpu/round_block.h"
+#include "engine/ops/cpu/rounding.h"
 #include "engine/ops/cpu/unpack-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -18,6 +18,7 @@ namespace gs::cpu::HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
+constexpr int kPanelRows = 16;
 constexpr int kPanelBlockBytes = kBlock * kPanelRows * 2 + 2 * kPanelRows * 4;  // int16 [16 pairs][16 rows][2], scales [16], minima [16]
 
 /// One token: int16 q[n], then per block the scale, then scale * Σ q (what a block's minimum multiplies).
@@ -33,13 +34,28 @@ struct Input {
 size_t InputBytes(int n_in) { return (static_cast<size_t>(n_in) * 2 + static_cast<size_t>(n_in / kBlock) * 8 + 63) / 64 * 64; }
 
 void Prepare(const float* x, int n_in, std::byte* input) {
+    const hn::CappedTag<float, kBlock> d;
+    const hn::RebindToSigned<decltype(d)> d32;
+    const hn::Rebind<int16_t, decltype(d)> d16;
     auto* q = reinterpret_cast<int16_t*>(input);
     auto* scale = reinterpret_cast<float*>(input + 2 * static_cast<size_t>(n_in));
     float* sum = scale + n_in / kBlock;
-    for (int b = 0; b < n_in / kBlock; ++b) {
-        const RoundedBlock r = round_block(x + b * kBlock, q + b * kBlock);
-        scale[b] = r.scale;
-        sum[b] = r.scale * static_cast<float>(r.sum);
+    for (int b = 0; b < n_in / kBlock; ++b, x += kBlock, q += kBlock) {
+        auto top = hn::Zero(d), probe = hn::Zero(d);
+        for (size_t i = 0; i < kBlock; i += hn::Lanes(d)) {
+            const auto v = hn::LoadU(d, x + i);
+            top = hn::Max(top, hn::Abs(v));
+            probe = hn::MulAdd(v, hn::Zero(d), probe);  // 0 times infinity or NaN: neither may be lost in the rounding
+        }
+        const float largest = hn::GetLane(hn::MaxOfLanes(d, top));
+        auto total = hn::Zero(d32);
+        for (size_t i = 0; i < kBlock; i += hn::Lanes(d)) {
+            const auto v = hn::NearestInt(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, rounding_inverse(largest))));
+            total = hn::Add(total, v);
+            hn::StoreU(hn::DemoteTo(d16, v), d16, q + i);
+        }
+        scale[b] = largest / kLargestRounded + hn::GetLane(hn::SumOfLanes(d, probe));
+        sum[b] = scale[b] * static_cast<float>(hn::GetLane(hn::SumOfLanes(d32, total)));
     }
 }
 
@@ -141,7 +157,7 @@ void Gemm(const std::byte* panel, const Weight& w, int n_rows, const std::byte* 
     }
 }
 
-void FillFastKernels(Kernels& k) { k.fast = {InputBytes, Prepare, Gemv, PanelBytes, Pack, Gemm}; }
+void FillFastKernels(Kernels& k) { k.fast = {kPanelRows, InputBytes, Prepare, Gemv, PanelBytes, Pack, Gemm}; }
 
 }  // namespace
 }  // namespace gs::cpu::HWY_NAMESPACE

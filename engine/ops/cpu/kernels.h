@@ -1,6 +1,6 @@
 // The inner loops, one set an instruction set, as function pointers: what a thread does to rows. Which thread does which rows is cpu_ops.
 //
-// A product comes in two forms. gemv: weights read in place, for one token. pack + gemm: 16 rows of weights are unpacked into a panel, once for
+// A product comes in two forms. gemv: weights read in place, for one token. pack + gemm: some rows of weights are unpacked into a panel, once for
 // many tokens. In both a result depends on its row and its token only, never on the split into chunks.
 #pragma once
 
@@ -15,18 +15,18 @@
 namespace gs::cpu {
 
 constexpr int kBlock = 32;        ///< values per quantization block
-constexpr int kPanelRows = 16;    ///< rows of weights per panel
 
 /// The product of one precision.
 struct MatmulKernels {
+    int panel_rows = 0;           ///< rows of weights per panel; a multiple of 16
     /// Bytes of one token's input of n_in values in the form that gemv and gemm read; a multiple of 64.
     size_t (*input_bytes)(int n_in) = nullptr;
     void (*prepare)(const float* x, int n_in, std::byte* input) = nullptr;
     /// out[o - row_begin] = row o of w times the input, for row_begin <= o < row_end.
     void (*gemv)(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out) = nullptr;
-    /// Bytes of a panel of kPanelRows rows; a multiple of 64. Panels are aligned to 64.
+    /// Bytes of a panel; a multiple of 64. Panels are aligned to 64.
     size_t (*panel_bytes)(int n_in) = nullptr;
-    /// Rows past row_end are filled with zeros.
+    /// row_end - row_begin <= panel_rows.
     void (*pack)(const Weight& w, int row_begin, int row_end, std::byte* panel) = nullptr;
     /// out[t * stride + r] = panel row r times inputs[t], for r < n_rows.
     void (*gemm)(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out,

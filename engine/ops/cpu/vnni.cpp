@@ -9,11 +9,9 @@
 #include <cstring>
 
 #include "engine/core/check.h"
-#include "engine/ops/cpu/round_block.h"
+#include "engine/ops/cpu/rounding.h"
+#include "engine/ops/cpu/vnni_input.h"
 
-// As in targets.h: PR105593 of g++ 12.
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #include "engine/ops/cpu/vnni_unpack.h"
@@ -21,201 +19,129 @@
 namespace gs::cpu {
 namespace {
 
-/// Two blocks of one token. Every vector is laid out as the lanes of a product meet it.
-struct alignas(64) PairInput {
-    int8_t high[64], low[64];
-    int32_t start[16];      ///< -128 times the sum of the four q of each lane
-    float scale[16];        ///< scale of block 0 in lanes 0..7, of block 1 in 8..15
-    float sum[16];          ///< scale * Σ q in lanes 0 and 8, else 0: what a block's minimum multiplies
-};
-
-/// Behind the pairs, for gemm: -128 Σ q of every block.
-int32_t* starts_of(std::byte* input, int n_pairs) { return reinterpret_cast<int32_t*>(input + sizeof(PairInput) * static_cast<size_t>(n_pairs)); }
-const int32_t* starts_of(const std::byte* input, int n_pairs) {
-    return reinterpret_cast<const int32_t*>(input + sizeof(PairInput) * static_cast<size_t>(n_pairs));
-}
-int pairs_of(int n_in) { return (n_in / kBlock + 1) / 2; }
-
 size_t input_bytes(int n_in) {
     const auto n_pairs = static_cast<size_t>(pairs_of(n_in));
     return n_pairs * sizeof(PairInput) + (n_pairs * 8 + 63) / 64 * 64;
 }
 
 void prepare_block(const float* x, PairInput& pair, int side, int32_t* start) {
-    alignas(64) int16_t q[kBlock];
-    const RoundedBlock r = round_block(x, q);
-    for (int i = 0; i < kBlock; ++i) {
-        const int h = (q[i] + 64) >> 7;
-        pair.high[side * kBlock + i] = static_cast<int8_t>(h);
-        pair.low[side * kBlock + i] = static_cast<int8_t>(q[i] - 128 * h);
-    }
-    for (int i = 0; i < 8; ++i) {
-        pair.start[side * 8 + i] = -128 * (q[4 * i] + q[4 * i + 1] + q[4 * i + 2] + q[4 * i + 3]);
-        pair.scale[side * 8 + i] = r.scale;
-        pair.sum[side * 8 + i] = 0;
-    }
-    pair.sum[side * 8] = r.scale * static_cast<float>(r.sum);
-    *start = -128 * r.sum;
+    const __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16), zero = _mm512_setzero_ps();
+    const float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
+    // 0 times infinity or NaN: neither may be lost in the rounding.
+    const float probe = _mm512_reduce_add_ps(_mm512_fmadd_ps(a, zero, _mm512_mul_ps(b, zero)));
+    const __m512 inverse = _mm512_set1_ps(rounding_inverse(largest));
+    const __m512i qa = _mm512_cvtps_epi32(_mm512_mul_ps(a, inverse)), qb = _mm512_cvtps_epi32(_mm512_mul_ps(b, inverse));
+    const __m512i half = _mm512_set1_epi32(64);
+    const __m512i ha = _mm512_srai_epi32(_mm512_add_epi32(qa, half), 7), hb = _mm512_srai_epi32(_mm512_add_epi32(qb, half), 7);
+    const __m512i la = _mm512_sub_epi32(qa, _mm512_slli_epi32(ha, 7)), lb = _mm512_sub_epi32(qb, _mm512_slli_epi32(hb, 7));
+    const __m256i high = _mm256_set_m128i(_mm512_cvtepi32_epi8(hb), _mm512_cvtepi32_epi8(ha));
+    const __m256i low = _mm256_set_m128i(_mm512_cvtepi32_epi8(lb), _mm512_cvtepi32_epi8(la));
+    const __m256i ones = _mm256_set1_epi8(1), none = _mm256_setzero_si256();
+    const __m256i fours = _mm256_add_epi32(_mm256_slli_epi32(_mm256_dpbusd_epi32(none, ones, high), 7), _mm256_dpbusd_epi32(none, ones, low));
+    const int32_t sum = _mm512_reduce_add_epi32(_mm512_zextsi256_si512(fours));
+    const float scale = largest / kLargestRounded + probe;
+    _mm256_store_si256(reinterpret_cast<__m256i*>(pair.high + side * kBlock), high);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(pair.low + side * kBlock), low);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(pair.start + side * 8), _mm256_sub_epi32(none, _mm256_slli_epi32(fours, 7)));
+    _mm256_store_ps(pair.scale + side * 8, _mm256_set1_ps(scale));
+    _mm256_store_ps(pair.sum + side * 8, _mm256_zextps128_ps256(_mm_set_ss(scale * static_cast<float>(sum))));
+    *start = -128 * sum;
 }
 
 void prepare(const float* x, int n_in, std::byte* input) {
     const int n_blocks = n_in / kBlock, n_pairs = pairs_of(n_in);
     auto* pairs = reinterpret_cast<PairInput*>(input);
-    int32_t* starts = starts_of(input, n_pairs);
+    auto* starts = reinterpret_cast<int32_t*>(input + sizeof(PairInput) * static_cast<size_t>(n_pairs));
     if (n_blocks % 2 != 0) std::memset(static_cast<void*>(pairs + n_pairs - 1), 0, sizeof(PairInput));
     for (int b = 0; b < n_blocks; ++b) prepare_block(x + b * kBlock, pairs[b / 2], b % 2, starts + b);
 }
 
-constexpr int kSegment = 64;  // blocks whose scales are widened at a time
-
-/// Scales (field 0) or minima (field 2) of up to kSegment blocks as f32; one more is set to 0 behind an odd count.
-template <TensorType kType>
-void load_halves(const uint8_t* blocks, int n, int field, float* out) {
-    alignas(64) uint16_t halves[kSegment + 16];
-    for (int b = 0; b < n; ++b) std::memcpy(halves + b, blocks + b * kBytes<kType> + field, 2);
-    for (int b = 0; b < n; b += 16) _mm512_store_ps(out + b, _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(halves + b))));
-    out[n] = 0;
+/// Sums of the 16 lanes of four vectors.
+inline __m128 sum_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
+    const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    const __m512 parts = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(parts), _mm512_extractf32x8_ps(parts, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
 }
 
-/// [a × 8, b × 8] of a pair of neighbours.
-inline __m512 spread_pair(const float* p) {
-    const __m512i index = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
-    double both;
-    std::memcpy(&both, p, sizeof both);
-    return _mm512_permutexvar_ps(index, _mm512_castpd_ps(_mm512_set1_pd(both)));
+/// The exact integer sums of one pair of blocks, four values a lane.
+inline __m512i pair_sums(__m512i weights, __m512i high, __m512i low, __m512i start) {
+    const __m512i sum_high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights, high);
+    return _mm512_add_epi32(_mm512_dpbusd_epi32(start, weights, low), _mm512_slli_epi32(sum_high, 7));
 }
 
-template <TensorType kType, int kRows>
-inline void add_pair(const PairInput& x, const uint8_t* const* rows, size_t offset, bool both, const float (*scales)[kSegment + 16],
-                     const float (*minima)[kSegment + 16], int b, __m512* totals) {
+/// Adds one pair of blocks (or, at the end of a row, one block) of some rows.
+template <TensorType kType, int kRows, bool kPair>
+inline void add_blocks(const PairInput& x, const uint8_t* blocks, size_t row_bytes, __m512* totals) {
     const __m512i high = _mm512_load_si512(x.high), low = _mm512_load_si512(x.low), start = _mm512_load_si512(x.start);
     const __m512 scale = _mm512_load_ps(x.scale);
     for (int r = 0; r < kRows; ++r) {
-        const __m512i w = both ? load_pair<kType>(rows[r] + offset) : load_single<kType>(rows[r] + offset);
-        const __m512i sum_high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, high);
-        const __m512i sum_low = _mm512_dpbusd_epi32(start, w, low);
-        const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum_low, _mm512_slli_epi32(sum_high, 7)));
-        totals[r] = _mm512_fmadd_ps(sum, _mm512_mul_ps(scale, spread_pair(scales[r] + b)), totals[r]);
-        if constexpr (kHasMin<kType>) totals[r] = _mm512_fmadd_ps(spread_pair(minima[r] + b), _mm512_load_ps(x.sum), totals[r]);
+        const uint8_t* block = blocks + row_bytes * static_cast<size_t>(r);
+        const __m512i weights = kPair ? load_pair<kType>(block) : load_single<kType>(block);
+        const __m512 halves = kPair ? pair_halves<kType>(block, 0) : single_half(block, 0);
+        totals[r] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(pair_sums(weights, high, low, start)), scale), halves, totals[r]);
+        if constexpr (kHasMin<kType>)
+            totals[r] = _mm512_fmadd_ps(kPair ? pair_halves<kType>(block, 1) : single_half(block, 1), _mm512_load_ps(x.sum), totals[r]);
     }
 }
 
 template <TensorType kType, int kRows>
-void multiply_rows(const uint8_t* first_row, size_t row_bytes, int n_blocks, const PairInput* x, float* out) {
-    alignas(64) float scales[kRows][kSegment + 16], minima[kRows][kSegment + 16];
-    const uint8_t* rows[kRows];
+inline void multiply_rows(const uint8_t* first_row, size_t row_bytes, int n_blocks, const PairInput* x, float* out) {
     __m512 totals[kRows];
-    for (int r = 0; r < kRows; ++r) {
-        rows[r] = first_row + row_bytes * static_cast<size_t>(r);
-        totals[r] = _mm512_setzero_ps();
+    for (int r = 0; r < kRows; ++r) totals[r] = _mm512_setzero_ps();
+    // Rows come from memory in one stream: as many bytes as a step takes are asked for, some rows ahead.
+    constexpr int kStepBytes = 2 * kBytes<kType> * kRows;
+    const uint8_t* ahead = first_row + std::max<size_t>(2 * kRows * row_bytes, 4096);
+    const uint8_t* blocks = first_row;
+    for (int p = 0; p < n_blocks / 2; ++p, blocks += 2 * kBytes<kType>, ahead += kStepBytes) {
+        for (int i = 0; i < kStepBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T0);
+        add_blocks<kType, kRows, true>(x[p], blocks, row_bytes, totals);
     }
-    for (int first = 0; first < n_blocks; first += kSegment) {
-        const int n = std::min(kSegment, n_blocks - first);
-        for (int r = 0; r < kRows; ++r) {
-            load_halves<kType>(rows[r] + first * kBytes<kType>, n, 0, scales[r]);
-            if constexpr (kHasMin<kType>) load_halves<kType>(rows[r] + first * kBytes<kType>, n, 2, minima[r]);
-        }
-        int b = 0;
-        for (; b + 2 <= n; b += 2)
-            add_pair<kType, kRows>(x[(first + b) / 2], rows, static_cast<size_t>(first + b) * kBytes<kType>, true, scales, minima, b, totals);
-        if (b < n)
-            add_pair<kType, kRows>(x[(first + b) / 2], rows, static_cast<size_t>(first + b) * kBytes<kType>, false, scales, minima, b, totals);
+    if (n_blocks % 2 != 0) add_blocks<kType, kRows, false>(x[n_blocks / 2], blocks, row_bytes, totals);
+    if constexpr (kRows == 4) _mm_storeu_ps(out, sum_lanes(totals[0], totals[1], totals[2], totals[3]));
+    else
+        for (int r = 0; r < kRows; ++r) out[r] = _mm_cvtss_f32(sum_lanes(totals[r], totals[r], totals[r], totals[r]));
+}
+
+/// Eight rows of one block each (narrow experts): two rows a vector.
+template <TensorType kType>
+inline void multiply_short_rows(const uint8_t* rows, const PairInput& x, float* out) {
+    const auto twice = [](const void* p) { return _mm512_broadcast_i64x4(_mm256_load_si256(static_cast<const __m256i*>(p))); };
+    const __m512i high = twice(x.high), low = twice(x.low), start = twice(x.start);
+    const __m512 scale = _mm512_castsi512_ps(twice(x.scale)), sum_x = _mm512_castsi512_ps(twice(x.sum));
+    __m512 f[4];
+    for (int i = 0; i < 4; ++i) {
+        const uint8_t* pair = rows + 2 * kBytes<kType> * i;
+        const __m512 sum = _mm512_cvtepi32_ps(pair_sums(load_pair<kType>(pair), high, low, start));
+        f[i] = _mm512_mul_ps(_mm512_mul_ps(sum, scale), pair_halves<kType>(pair, 0));
+        if constexpr (kHasMin<kType>) f[i] = _mm512_fmadd_ps(pair_halves<kType>(pair, 1), sum_x, f[i]);
     }
-    for (int r = 0; r < kRows; ++r) out[r] = _mm512_reduce_add_ps(totals[r]);
+    const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(f[0], f[1]), _mm512_unpackhi_ps(f[0], f[1]));
+    const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(f[2], f[3]), _mm512_unpackhi_ps(f[2], f[3]));
+    const __m512 parts = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    // 128-bit parts 0 and 1 hold rows 0 2 4 6, parts 2 and 3 rows 1 3 5 7.
+    const __m256 even = _mm512_castps512_ps256(parts), odd = _mm512_extractf32x8_ps(parts, 1);
+    const __m128 e = _mm_add_ps(_mm256_castps256_ps128(even), _mm256_extractf128_ps(even, 1));
+    const __m128 o = _mm_add_ps(_mm256_castps256_ps128(odd), _mm256_extractf128_ps(odd, 1));
+    _mm_storeu_ps(out, _mm_unpacklo_ps(e, o));
+    _mm_storeu_ps(out + 4, _mm_unpackhi_ps(e, o));
 }
 
 template <TensorType kType>
 void multiply(const Weight& w, int row_begin, int row_end, const PairInput* x, float* out) {
     int o = row_begin;
     const auto* rows = reinterpret_cast<const uint8_t*>(w.data);
-    for (; o + 4 <= row_end; o += 4, out += 4)
-        multiply_rows<kType, 4>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, w.n_in / kBlock, x, out);
-    for (; o < row_end; ++o, ++out)
-        multiply_rows<kType, 1>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, w.n_in / kBlock, x, out);
+    const int n_blocks = w.n_in / kBlock;
+    if (n_blocks == 1)
+        for (; o + 8 <= row_end; o += 8, out += 8) multiply_short_rows<kType>(rows + w.row_bytes * static_cast<size_t>(o), *x, out);
+    for (; o + 4 <= row_end; o += 4, out += 4) multiply_rows<kType, 4>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, n_blocks, x, out);
+    for (; o < row_end; ++o, ++out) multiply_rows<kType, 1>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, n_blocks, x, out);
 }
 
 void gemv(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out) {
     const auto* x = reinterpret_cast<const PairInput*>(input);
     for_quantized(w.type, [&]<TensorType kType>() { multiply<kType>(w, row_begin, row_end, x, out); });
-}
-
-/// A block of a panel: [8 groups of 4 values][16 rows][4 bytes], then scales and minima of the 16 rows.
-struct alignas(64) PanelBlock {
-    uint8_t values[8][kPanelRows][4];
-    float scale[kPanelRows], min[kPanelRows];
-};
-
-size_t panel_bytes(int n_in) { return static_cast<size_t>(n_in / kBlock) * sizeof(PanelBlock); }
-
-template <TensorType kType>
-void pack_row(const uint8_t* row, int n_blocks, int r, PanelBlock* panel) {
-    alignas(64) uint8_t values[64];
-    for (int b = 0; b < n_blocks; ++b, row += kBytes<kType>) {
-        _mm512_store_si512(values, load_single<kType>(row));
-        for (int g = 0; g < 8; ++g) std::memcpy(panel[b].values[g][r], values + 4 * g, 4);
-        panel[b].scale[r] = half_at(row);
-        panel[b].min[r] = kHasMin<kType> ? half_at(row + 2) : 0.0f;
-    }
-}
-
-void pack(const Weight& w, int row_begin, int row_end, std::byte* panel) {
-    if (row_end - row_begin < kPanelRows) std::memset(panel, 0, panel_bytes(w.n_in));
-    for_quantized(w.type, [&]<TensorType kType>() {
-        for (int o = row_begin; o < row_end; ++o)
-            pack_row<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / kBlock, o - row_begin, reinterpret_cast<PanelBlock*>(panel));
-    });
-}
-
-/// Four bytes of an input to every lane.
-inline __m512i broadcast4(const int8_t* p) {
-    int32_t four;
-    std::memcpy(&four, p, sizeof four);
-    return _mm512_set1_epi32(four);
-}
-
-template <int kTokens, bool kMin>
-void multiply_panel(const PanelBlock* panel, int n_blocks, const std::byte* const* inputs, float* tile) {
-    __m512 totals[kTokens];
-    for (int t = 0; t < kTokens; ++t) totals[t] = _mm512_setzero_ps();
-    const int n_pairs = (n_blocks + 1) / 2;
-    for (int b = 0; b < n_blocks; ++b) {
-        __m512i w[8];
-        for (int g = 0; g < 8; ++g) w[g] = _mm512_load_si512(panel[b].values[g]);
-        const __m512 scale = _mm512_load_ps(panel[b].scale);
-        const int side = b % 2;
-        for (int t = 0; t < kTokens; ++t) {
-            const auto& x = reinterpret_cast<const PairInput*>(inputs[t])[b / 2];
-            __m512i low = _mm512_set1_epi32(starts_of(inputs[t], n_pairs)[b]), high = _mm512_setzero_si512();
-            for (int g = 0; g < 8; ++g) {
-                low = _mm512_dpbusd_epi32(low, w[g], broadcast4(x.low + side * kBlock + 4 * g));
-                high = _mm512_dpbusd_epi32(high, w[g], broadcast4(x.high + side * kBlock + 4 * g));
-            }
-            const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(low, _mm512_slli_epi32(high, 7)));
-            totals[t] = _mm512_fmadd_ps(sum, _mm512_mul_ps(scale, _mm512_set1_ps(x.scale[side * 8])), totals[t]);
-            if constexpr (kMin) totals[t] = _mm512_fmadd_ps(_mm512_load_ps(panel[b].min), _mm512_set1_ps(x.sum[side * 8]), totals[t]);
-        }
-    }
-    for (int t = 0; t < kTokens; ++t) _mm512_store_ps(tile + t * kPanelRows, totals[t]);
-}
-
-template <bool kMin>
-void multiply_tokens(const PanelBlock* panel, int n_in, int n_rows, const std::byte* const* inputs, int n_tokens, float* out,
-                     ptrdiff_t stride) {
-    alignas(64) float tile[8 * kPanelRows];
-    for (int t = 0; t < n_tokens;) {
-        const int left = n_tokens - t, n = left >= 8 ? 8 : left >= 4 ? 4 : 1;
-        if (n == 8) multiply_panel<8, kMin>(panel, n_in / kBlock, inputs + t, tile);
-        else if (n == 4) multiply_panel<4, kMin>(panel, n_in / kBlock, inputs + t, tile);
-        else multiply_panel<1, kMin>(panel, n_in / kBlock, inputs + t, tile);
-        for (int i = 0; i < n; ++i) std::memcpy(out + (t + i) * stride, tile + i * kPanelRows, sizeof(float) * static_cast<size_t>(n_rows));
-        t += n;
-    }
-}
-
-void gemm(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
-    const auto* blocks = reinterpret_cast<const PanelBlock*>(panel);
-    if (w.type == TensorType::kQ4_1 || w.type == TensorType::kQ5_1) multiply_tokens<true>(blocks, w.n_in, n_rows, inputs, n_tokens, out, stride);
-    else multiply_tokens<false>(blocks, w.n_in, n_rows, inputs, n_tokens, out, stride);
 }
 
 }  // namespace
@@ -225,7 +151,9 @@ bool vnni_supported() {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
 }
 
-void add_vnni_kernels(Kernels& kernels) { kernels.fast = {input_bytes, prepare, gemv, panel_bytes, pack, gemm}; }
+void add_vnni_kernels(Kernels& kernels) {
+    kernels.fast = {kVnniPanelRows, input_bytes, prepare, gemv, vnni_panel_bytes, vnni_pack, vnni_gemm};
+}
 
 }  // namespace gs::cpu
 #pragma GCC pop_options

@@ -1,4 +1,4 @@
-// Blocks to unsigned bytes (value + 128) in AVX-512 registers (spec/gguf.md section 4.2). Private to vnni.cpp, inside its target pragma.
+// Blocks to unsigned bytes (value + 128) in AVX-512 registers (spec/gguf.md section 4.2). Private to vnni*.cpp, inside their target pragma.
 #pragma once
 
 namespace gs::cpu {
@@ -80,6 +80,26 @@ inline __m512i load_pair(const uint8_t* block) {
         const uint64_t fifth = kHasFifth<kType> ? bits_at(block + kValues - 4) | bits_at(block + kValues - 4 + kBytes<kType>) << 32 : 0;
         return widen_nibbles<kType>(bytes, fifth);
     }
+}
+
+/// The f16 fields of a number (0: scale, 1: minimum) of two neighbouring blocks: [a × 8, b × 8].
+template <TensorType kType>
+inline __m512 pair_halves(const uint8_t* block, int field) {
+    // All of the 32 (64) bytes read lie inside the pair.
+    constexpr short kSecond = kBytes<kType> / 2;
+    if constexpr (kType == TensorType::kQ8_0) {
+        const __m512i index = _mm512_maskz_set1_epi16(0x0000ff00, kSecond);
+        const __m512i words = _mm512_permutexvar_epi16(index, _mm512_loadu_si512(block));
+        return _mm512_cvtph_ps(_mm512_castsi512_si256(words));
+    } else {
+        const auto a = static_cast<short>(field), b = static_cast<short>(kSecond + field);
+        const __m256i index = _mm256_setr_epi16(a, a, a, a, a, a, a, a, b, b, b, b, b, b, b, b);
+        return _mm512_cvtph_ps(_mm256_permutexvar_epi16(index, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block))));
+    }
+}
+
+inline __m512 single_half(const uint8_t* block, int field) {
+    return _mm512_set1_ps(half_at(block + 2 * field));
 }
 
 /// Calls f.template operator()<type>() for a quantized type.
