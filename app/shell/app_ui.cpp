@@ -138,10 +138,10 @@ void AppUi::draw_panels(ViewContext& context) {
     const ImGuiID dockspace = ImGui::GetID("gatescope_dock");
     if (ImGui::DockBuilderGetNode(dockspace) == nullptr || m_build_layout) build_layout(dockspace);
     m_build_layout = false;
-    ImGui::DockSpaceOverViewport(dockspace, ImGui::GetMainViewport(), ImGuiDockNodeFlags_NoWindowMenuButton);
+    ImGui::DockSpaceOverViewport(dockspace, ImGui::GetMainViewport(), ImGuiDockNodeFlags_NoWindowMenuButton | ImGuiDockNodeFlags_NoCloseButton);
     for (Panel& panel : m_panels) {
         if (panel.row->dock == Dock::kTop || panel.row->dock == Dock::kStatus || !panel.shown) continue;
-        if (ImGui::Begin(panel.title.c_str(), &panel.shown, ImGuiWindowFlags_NoFocusOnAppearing)) panel.view->draw(context);
+        if (ImGui::Begin(panel.title.c_str(), nullptr, ImGuiWindowFlags_NoFocusOnAppearing)) panel.view->draw(context);
         ImGui::End();
     }
 }
@@ -154,9 +154,15 @@ void AppUi::build_layout(ImGuiID dockspace) {
     ImGui::DockBuilderAddNode(dockspace, ImGuiDockNodeFlags_DockSpace);
     ImGui::DockBuilderSetNodeSize(dockspace, size);
     ImGuiID center = dockspace, right = 0, bottom = 0, beside = 0;
-    ImGui::DockBuilderSplitNode(center, ImGuiDir_Right, std::clamp(unit * 24 / size.x, 0.2f, 0.4f), &right, &center);
-    ImGui::DockBuilderSplitNode(center, ImGuiDir_Down, std::clamp(unit * 13.5f / size.y, 0.26f, 0.42f), &bottom, &center);
     const bool wide = size.x - unit * 24 > unit * 62;
+    const float height = ImGui::GetMainViewport()->Size.y;                // the bars have not taken their share yet in the first frame
+    if (size.x < unit * 46 || height < unit * 20) {                      // at 300 % on a small screen: everything in tabs
+        right = bottom = center;
+    } else {
+        ImGui::DockBuilderSplitNode(center, ImGuiDir_Right, std::clamp(unit * 24 / size.x, 0.2f, 0.4f), &right, &center);
+        if (height < unit * 32) bottom = center;
+        else ImGui::DockBuilderSplitNode(center, ImGuiDir_Down, std::clamp(unit * 13.5f / size.y, 0.26f, 0.42f), &bottom, &center);
+    }
     if (wide) ImGui::DockBuilderSplitNode(center, ImGuiDir_Right, 0.42f, &beside, &center);
     for (const Panel& panel : m_panels) {
         ImGuiID node = 0;

@@ -20,9 +20,12 @@ public:
 
 private:
     void draw_empty(ViewContext& context);
-    void draw_text(ViewContext& context, const char* title, const gs::RunResult& run, const std::vector<DiffPiece>& pieces, ImU32 mark);
+    void draw_text(const char* title, const gs::RunResult& run, const std::vector<DiffPiece>& pieces, ImU32 mark);
     void draw_numbers(ViewContext& context, const gs::RunResult& a, const gs::RunResult& b);
+    void draw_agreement(ViewContext& context, const gs::RunResult& a, const gs::RunResult& b);
     void draw_routes(ViewContext& context, const gs::PolicyComparison& c);
+    /// The comparison of these two runs, or null while there is none.
+    const gs::PolicyComparison* measured(const ViewContext& context, const gs::RunResult& a, const gs::RunResult& b) const;
 
     TextDiff m_diff;
     uint64_t m_run_a = 0, m_run_b = 0;
@@ -41,16 +44,15 @@ std::string policy_of(const gs::RunResult& run) {
     return run.trace.empty() ? run.request.policy.to_text() : run.trace.policy(run.trace.n_tokens() - 1).to_text();
 }
 
-void CompareView::draw_text(ViewContext& context, const char* title, const gs::RunResult& run, const std::vector<DiffPiece>& pieces, ImU32 mark) {
+void CompareView::draw_text(const char* title, const gs::RunResult& run, const std::vector<DiffPiece>& pieces, ImU32 mark) {
     ImGui::TextUnformatted(title);
     ImGui::SameLine();
-    badge(fit_text(policy_of(run), ImGui::GetContentRegionAvail().x - ImGui::GetFontSize()).c_str(), mark);
+    badge(fit_text(policy_of(run), ImGui::GetContentRegionAvail().x - ImGui::GetFontSize()).c_str(), mark, ImGui::GetColorU32(ImGuiCol_Text));
     ImGui::Dummy({0, ImGui::GetFontSize() * 0.15f});
     if (pieces.empty()) return dim_text(run.phase == gs::RunPhase::kFinished ? "(no text)" : "(no text yet)");
     draw_diff(pieces, mark, ImGui::GetContentRegionAvail().x);
     if (run.phase != gs::RunPhase::kFinished) dim_text("still writing");
     else if (run.stop != gs::StopReason::kNone && run.stop != gs::StopReason::kEndOfText) dim_text(fmt::format("ended by: {}", gs::name_of(run.stop)));
-    (void)context;
 }
 
 void number_row(const char* name, const char* note, const std::string& a, const std::string& b) {
@@ -66,9 +68,13 @@ void number_row(const char* name, const char* note, const std::string& a, const 
 
 std::string speed_of(const gs::RunResult& run) { return run.timings.decode_seconds > 0 ? format_number(run.timings.decode_tokens_per_s()) : "–"; }
 
+const gs::PolicyComparison* CompareView::measured(const ViewContext& context, const gs::RunResult& a, const gs::RunResult& b) const {
+    const gs::PolicyComparison* c = context.state.comparison.get();
+    return c && c->run_a == a.id && c->run_b == b.id ? c : nullptr;
+}
+
 void CompareView::draw_numbers(ViewContext& context, const gs::RunResult& a, const gs::RunResult& b) {
-    const auto& c = context.state.comparison;
-    const bool have = c && c->run_a == a.id && c->run_b == b.id;
+    const gs::PolicyComparison* c = measured(context, a, b);
     if (ImGui::BeginTable("###numbers", 3, ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_SizingStretchProp)) {
         ImGui::TableSetupColumn("", 0, 1.5f);
         ImGui::TableSetupColumn("before");
@@ -76,19 +82,21 @@ void CompareView::draw_numbers(ViewContext& context, const gs::RunResult& a, con
         ImGui::TableHeadersRow();
         number_row("tokens/s", "Decoded tokens per second in these two runs; – for a recorded one", speed_of(a), speed_of(b));
         number_row("weights read", "Weight bytes that one decoded token reads, mean over the run", format_bytes(a.bytes_per_token), format_bytes(b.bytes_per_token));
-        if (have) {
+        if (c) {
             number_row("perplexity", "Of the first run's text under both policies, teacher-forced", format_number(c->a.perplexity), format_number(c->b.perplexity));
             number_row("Σ weights", "Mean sum of the applied weights", format_number(c->a.mean_sum_weights), format_number(c->b.mean_sum_weights));
         }
         ImGui::EndTable();
     }
-    if (!have) {
+}
+
+void CompareView::draw_agreement(ViewContext& context, const gs::RunResult& a, const gs::RunResult& b) {
+    const gs::PolicyComparison* c = measured(context, a, b);
+    if (!c) {
         const bool busy = context.state.activity == gs::Activity::kComparing || context.state.activity == gs::Activity::kRunning;
-        dim_text(busy ? "measuring KL and agreement…" : "KL and agreement were not measured");
-        return;
+        return dim_text(busy ? "measuring KL and agreement…" : "KL and agreement were not measured");
     }
-    ImGui::Spacing();
-    const std::string scored = fmt::format("Mean over {} positions of the first run's text, before ‖ now", c->b.n_scored);
+    const std::string scored = fmt::format("Mean over {} positions of the first run's text, before against now", c->b.n_scored);
     key_value("KL divergence", fmt::format("{} nats", format_number(c->b.kl)), scored.c_str());
     key_value("same top token", format_percent(c->b.top1_agreement), scored.c_str());
     key_value("first difference", c->first_difference < 0 ? "none: the texts are equal" : fmt::format("generated token {}", c->first_difference + 1));
@@ -123,16 +131,19 @@ void CompareView::draw(ViewContext& context) {
         m_run_a = a->id, m_run_b = b->id, m_length_b = b->text.size();
     }
     const float unit = ImGui::GetFontSize(), width = ImGui::GetContentRegionAvail().x;
-    const int n_columns = width > unit * 52 ? 3 : width > unit * 30 ? 2 : 1;
-    if (!ImGui::BeginTable("###sides", n_columns, ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_BordersInnerV | ImGuiTableFlags_SizingStretchProp)) return;
+    const int n_columns = width > unit * 72 ? 4 : width > unit * 52 ? 3 : width > unit * 30 ? 2 : 1;
+    if (!ImGui::BeginTable("###sides", n_columns, ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_BordersInnerV | ImGuiTableFlags_SizingStretchSame)) return;
     for (int i = 0; i < std::min(n_columns, 2); ++i) ImGui::TableSetupColumn("", ImGuiTableColumnFlags_WidthStretch);
-    if (n_columns == 3) ImGui::TableSetupColumn("", ImGuiTableColumnFlags_WidthFixed, unit * 19);
+    for (int i = 2; i < n_columns; ++i) ImGui::TableSetupColumn("", ImGuiTableColumnFlags_WidthFixed, unit * 18);
     ImGui::TableNextColumn();
-    draw_text(context, "Before", *a, m_diff.a, pinned_color(0));
+    draw_text("Before", *a, m_diff.a, pinned_color(0));
     ImGui::TableNextColumn();
-    draw_text(context, "Now", *b, m_diff.b, pinned_color(1));
+    draw_text("Now", *b, m_diff.b, pinned_color(1));
     ImGui::TableNextColumn();
     draw_numbers(context, *a, *b);
+    if (n_columns == 4) ImGui::TableNextColumn();
+    else ImGui::Spacing();
+    draw_agreement(context, *a, *b);
     ImGui::EndTable();
 }
 

@@ -47,9 +47,8 @@ void RouterTable::draw_row(ViewContext& context, const Pick& pick, int place) {
     ImGui::TableNextRow();
     if (place == m_n_chosen - 1 && m_n_chosen < static_cast<int>(m_order.size())) {
         // The cut lies under this row; it is drawn once the row's place is known.
-        const float y = ImGui::GetCursorScreenPos().y + ImGui::GetTextLineHeight() + ImGui::GetStyle().CellPadding.y * 2 - 1;
-        const ImVec2 low = ImGui::GetWindowPos();
-        ImGui::GetWindowDrawList()->AddLine({low.x, y}, {low.x + ImGui::GetWindowWidth(), y}, theme.accent, std::max(2.0f, unit / 8));
+        const float y = ImGui::GetCursorScreenPos().y + ImGui::GetTextLineHeight() + ImGui::GetStyle().CellPadding.y * 2;
+        ImGui::GetWindowDrawList()->AddLine({m_left_px, y}, {m_left_px + m_width_px, y}, theme.accent, std::max(2.0f, unit / 8));
     }
     ImGui::TableNextColumn();
     const std::string name = fmt::format("{}###row", expert);
@@ -85,6 +84,8 @@ void RouterTable::draw(ViewContext& context, RouteReader& reader, const Pick& pi
     const int n_few = std::max(m_n_chosen + 4, 16);
     const int n_shown = m_all ? n : std::min(n, n_few);
     const ImGuiTableFlags flags = ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_SizingFixedFit | ImGuiTableFlags_PadOuterX;
+    m_left_px = ImGui::GetCursorScreenPos().x;
+    m_width_px = ImGui::GetContentRegionAvail().x;
     ImGui::PushStyleVar(ImGuiStyleVar_CellPadding, ImVec2(unit * 0.3f, unit * 0.1f));
     if (ImGui::BeginTable("###router", m_score_differs ? 5 : 4, flags)) {
         ImGui::TableSetupColumn("expert", ImGuiTableColumnFlags_WidthFixed, unit * 2.9f);

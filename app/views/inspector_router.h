@@ -20,6 +20,7 @@ private:
     std::vector<ExpertFacts> m_facts;      ///< [E]
     std::vector<int> m_order;              ///< best selection score first
     float m_high = 1;                      ///< largest preference
+    float m_left_px = 0, m_width_px = 0;   ///< of the table, in this frame
     bool m_score_differs = false, m_all = false;
     int m_n_chosen = 0;
     Pick m_pick;

@@ -9,7 +9,8 @@
 namespace app {
 namespace {
 
-constexpr size_t kMaxShown = 3;
+/// Fewer where the window is low: the panels need the room more.
+size_t most_shown() { return ImGui::GetMainViewport()->Size.y > ImGui::GetFontSize() * 42 ? 3 : 1; }
 
 std::string details_of(const gs::Error& e) {
     return fmt::format("Gatescope\n{}\nwhy: {}\nwhat to do: {}\ncode: {}\n", e.what, e.why, e.remedy.empty() ? "–" : e.remedy, e.code);
@@ -51,16 +52,16 @@ void draw_notice(ViewContext& context, const gs::Notice& notice) {
 }  // namespace
 
 float notices_height(const gs::SessionState& state) {
-    const size_t n = std::min(state.notices.size(), kMaxShown);
+    const size_t n = std::min(state.notices.size(), most_shown());
     if (n == 0) return 0;
-    const float more = state.notices.size() > kMaxShown ? ImGui::GetTextLineHeightWithSpacing() : 0;
+    const float more = state.notices.size() > most_shown() ? ImGui::GetTextLineHeightWithSpacing() : 0;
     return static_cast<float>(n) * ImGui::GetFrameHeightWithSpacing() + more + ImGui::GetStyle().WindowPadding.y;
 }
 
 void draw_notices(ViewContext& context) {
     const auto& notices = context.state.notices;
-    for (size_t i = 0; i < std::min(notices.size(), kMaxShown); ++i) draw_notice(context, notices[notices.size() - 1 - i]);   // newest first
-    if (notices.size() > kMaxShown) dim_text(fmt::format("and {} older", notices.size() - kMaxShown));
+    for (size_t i = 0; i < std::min(notices.size(), most_shown()); ++i) draw_notice(context, notices[notices.size() - 1 - i]);   // newest first
+    if (notices.size() > most_shown()) dim_text(fmt::format("and {} older: they show up as the newer ones are dismissed", notices.size() - most_shown()));
 }
 
 }  // namespace app

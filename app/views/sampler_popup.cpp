@@ -22,11 +22,7 @@ static void sampling_controls(gs::SamplerSettings& s) {
     tooltip("The same seed and settings give the same text");
 }
 
-void sampler_button(ViewContext& context) {
-    if (ImGui::Button("More###more")) ImGui::OpenPopup("###sampler");
-    tooltip("Length and sampling");
-    ImGui::SetNextWindowSizeConstraints({ImGui::GetFontSize() * 20, 0}, {ImGui::GetFontSize() * 40, ImGui::GetMainViewport()->WorkSize.y * 0.9f});
-    if (!ImGui::BeginPopup("###sampler")) return;
+void sampler_controls(ViewContext& context) {
     ImGui::PushItemWidth(ImGui::GetFontSize() * 12);
     heading("Output");
     ImGui::SliderInt("new tokens###length", &context.settings.max_new_tokens, 1, 1024, "%d", ImGuiSliderFlags_Logarithmic | ImGuiSliderFlags_AlwaysClamp);
@@ -34,7 +30,6 @@ void sampler_button(ViewContext& context) {
     sampling_controls(context.settings.sampler);
     ImGui::PopItemWidth();
     if (ImGui::Button("Defaults###defaults")) context.settings.sampler = gs::SamplerSettings{};
-    ImGui::EndPopup();
 }
 
 }  // namespace app

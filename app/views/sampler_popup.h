@@ -5,7 +5,6 @@
 
 namespace app {
 
-/// A button that opens the popup.
-void sampler_button(ViewContext& context);
+void sampler_controls(ViewContext& context);
 
 }  // namespace app

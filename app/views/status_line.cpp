@@ -51,7 +51,9 @@ void StatusLine::draw_activity(ViewContext& context) {
     ImGui::TextUnformatted(what.c_str());
     ImGui::SameLine();
     const float part = state.progress >= 0 ? static_cast<float>(state.progress) : -static_cast<float>(context.time_seconds);
+    ImGui::PushStyleVar(ImGuiStyleVar_FramePadding, ImVec2(ImGui::GetStyle().FramePadding.x, 0));   // on the text's baseline
     ImGui::ProgressBar(part, {unit * 8, ImGui::GetTextLineHeight()}, "");
+    ImGui::PopStyleVar();
     context.keep_awake(0.1);
     if (state.activity_seconds > 1) {
         ImGui::SameLine();

@@ -21,6 +21,19 @@ gs::RouterSpec router_on_screen(const gs::SessionState& state) {
     return state.model ? state.model->spec.router : gs::RouterSpec{};
 }
 
+/// So narrow, or so large a scale, that only prompt, k and rule stay in the bar; the rest moves into "More".
+bool is_compact() { return ImGui::GetMainViewport()->Size.x < ImGui::GetFontSize() * 46; }
+
+/// Even less room: no model button, Run and Step as marks only.
+bool is_tiny() { return ImGui::GetMainViewport()->Size.x < ImGui::GetFontSize() * 32; }
+bool has_labels() { return ImGui::GetMainViewport()->Size.x > ImGui::GetFontSize() * 72; }
+
+const char* run_label(const gs::SessionState& state) {
+    if (is_tiny()) return "";
+    if (!state.run || state.run->phase == gs::RunPhase::kFinished) return "Run";
+    return state.run->phase == gs::RunPhase::kPaused ? "Continue" : "Stop";
+}
+
 bool is_live(const gs::SessionState& state) { return state.run && state.run->phase != gs::RunPhase::kFinished; }
 
 /// `policy` with another global k; the model's own k with nothing else changed is "native" again.
@@ -36,7 +49,7 @@ gs::Policy with_k(gs::Policy policy, int k, const gs::RouterSpec& router) {
 class TopBar final : public View {
 public:
     void draw(ViewContext& context) override {
-        draw_model(context);
+        if (!is_tiny()) draw_model(context);
         draw_prompt(context);
         draw_routing(context);
     }
@@ -45,6 +58,7 @@ private:
     void draw_model(ViewContext& context);
     void draw_prompt(ViewContext& context);
     void draw_run_buttons(ViewContext& context);
+    void draw_more(ViewContext& context);
     void draw_routing(ViewContext& context);
     void draw_k(ViewContext& context, const gs::RouterSpec& router);
     void draw_rule(ViewContext& context, const gs::RouterSpec& router);
@@ -52,7 +66,6 @@ private:
     void draw_sum(ViewContext& context);
     void draw_outcome(ViewContext& context);
 
-    bool m_k_was_used = false;
     float m_temperature = 1;
 };
 
@@ -85,12 +98,20 @@ void TopBar::draw_model(ViewContext& context) {
     ImGui::SameLine();
 }
 
+/// Run, Step, the mode and More, as wide as they will be.
+float run_buttons_width(const gs::SessionState& state, bool compact) {
+    const ImGuiStyle& style = ImGui::GetStyle();
+    const auto button = [&](const char* text) { return ImGui::CalcTextSize(text).x + 2 * style.FramePadding.x; };
+    const float run = icon_button_width(run_label(state)) + style.ItemSpacing.x + icon_button_width(is_tiny() ? "" : "Step") + style.ItemSpacing.x + button("More");
+    return compact ? run : run + style.ItemSpacing.x + button("Chat") + 1 + button("Raw");
+}
+
 void TopBar::draw_prompt(ViewContext& context) {
     const ImGuiStyle& style = ImGui::GetStyle();
     const float unit = ImGui::GetFontSize();
-    const float buttons = icon_button_width("Continue") + icon_button_width("Step") + ImGui::CalcTextSize("ChatRawMore").x + 6 * style.FramePadding.x + 5 * style.ItemSpacing.x;
+    const float buttons = run_buttons_width(context.state, is_compact()) + style.ItemSpacing.x;
     const float room = ImGui::GetContentRegionAvail().x;
-    const bool own_line = room - buttons < unit * 12;
+    const bool own_line = room - buttons < unit * 8;
     const float width = std::max(unit * 6, own_line ? room : room - buttons);
     const float wrapped = ImGui::CalcTextSize(context.settings.prompt.c_str(), nullptr, false, std::max(unit, width - 3 * style.FramePadding.x)).y;
     const int n_lines = std::clamp(static_cast<int>(std::round(wrapped / unit)), 1, 4);
@@ -107,14 +128,20 @@ void TopBar::draw_prompt(ViewContext& context) {
     draw_run_buttons(context);
 }
 
+void mode_buttons(ViewContext& context) {
+    static const char* const modes[] = {"Chat", "Raw"};
+    static const char* const notes[] = {"The prompt is a question: the model's chat template is put around it", "The model continues the prompt as it is"};
+    int mode = context.settings.chat ? 0 : 1;
+    if (segmented("mode", modes, mode, notes)) context.settings.chat = mode == 0;
+}
+
 void TopBar::draw_run_buttons(ViewContext& context) {
     const gs::SessionState& state = context.state;
     const bool paused = state.run && state.run->phase == gs::RunPhase::kPaused;
     const bool running = is_live(state) && !paused;
     const char* wait = state.activity == gs::Activity::kLoadingModel ? "The model is still loading" : "Needs a model: the picture on screen is a recorded run";
     ImGui::BeginDisabled(!state.can_run() && !running);
-    const char* text = running ? "Stop" : paused ? "Continue" : "Run";
-    if (icon_button("###run", running ? Icon::kStop : Icon::kPlay, text, true)) {
+    if (icon_button("###run", running ? Icon::kStop : Icon::kPlay, run_label(state), true)) {
         context.what_if.set_policy(std::nullopt);
         if (running) context.session.stop();
         else if (paused) context.session.resume();
@@ -123,17 +150,29 @@ void TopBar::draw_run_buttons(ViewContext& context) {
     tooltip(!state.can_run() ? wait : running ? "Stop the run (Space)" : "Run the prompt (Enter in the prompt, or Space)");
     ImGui::SameLine();
     ImGui::BeginDisabled(running);
-    if (icon_button("###step", Icon::kStep, "Step", false)) context.session.step(make_request(context));
+    if (icon_button("###step", Icon::kStep, is_tiny() ? "" : "Step", false)) context.session.step(make_request(context));
     tooltip(!state.can_run() ? wait : "One token ( . )");
     ImGui::EndDisabled();
     ImGui::EndDisabled();
     ImGui::SameLine();
-    static const char* const modes[] = {"Chat", "Raw"};
-    static const char* const notes[] = {"The prompt is a question: the model's chat template is put around it", "The model continues the prompt as it is"};
-    int mode = context.settings.chat ? 0 : 1;
-    if (segmented("mode", modes, mode, notes)) context.settings.chat = mode == 0;
-    ImGui::SameLine();
-    sampler_button(context);
+    if (!is_compact()) {
+        mode_buttons(context);
+        ImGui::SameLine();
+    }
+    if (ImGui::Button("More###more")) ImGui::OpenPopup("###more_popup");
+    tooltip("Length and sampling");
+    draw_more(context);
+}
+
+void TopBar::draw_more(ViewContext& context) {
+    ImGui::SetNextWindowSizeConstraints({0, 0}, {ImGui::GetMainViewport()->WorkSize.x, ImGui::GetMainViewport()->Size.y * 0.9f});
+    if (!ImGui::BeginPopup("###more_popup")) return;
+    if (is_compact()) {
+        mode_buttons(context);
+        if (router_on_screen(context.state).n_experts > 0) draw_weights_and_temperature(context);
+    }
+    sampler_controls(context);
+    ImGui::EndPopup();
 }
 
 void TopBar::draw_routing(ViewContext& context) {
@@ -146,8 +185,10 @@ void TopBar::draw_routing(ViewContext& context) {
     }
     draw_k(context, router);
     draw_rule(context, router);
-    draw_weights_and_temperature(context);
-    draw_sum(context);
+    if (!is_compact()) {
+        draw_weights_and_temperature(context);
+        draw_sum(context);
+    }
     draw_outcome(context);
 }
 
@@ -178,11 +219,17 @@ void TopBar::draw_k(ViewContext& context, const gs::RouterSpec& router) {
         global.layers.clear();
         k = std::clamp(global.for_layer(0, router.n_experts).experts_per_token(router), 1, router.n_experts);
     }
-    label("experts per token");
-    ImGui::SetNextItemWidth(ImGui::GetFontSize() * 13);
-    const std::string format = fmt::format("k = %d of {}", router.n_experts);
-    if (ImGui::SliderInt("###k", &k, 1, router.n_experts, format.c_str(), ImGuiSliderFlags_AlwaysClamp)) {
-        m_k_was_used = true;
+    if (has_labels()) label("experts per token");
+    ImGui::SetNextItemWidth(ImGui::GetFontSize() * (is_compact() ? 9.0f : 13.0f));
+    const bool hint = !context.settings.k_hint_done && !is_compact() && policy.is_native();     // the one thing a newcomer should try
+    const std::string format = fmt::format("k = %d of {}{}", router.n_experts, hint ? "   ← drag →" : "");
+    if (hint) ImGui::PushStyleColor(ImGuiCol_Border, context.theme.accent);
+    ImGui::PushStyleVar(ImGuiStyleVar_FrameBorderSize, hint ? std::max(1.0f, ImGui::GetFontSize() / 12) : ImGui::GetStyle().FrameBorderSize);
+    const bool moved = ImGui::SliderInt("###k", &k, 1, router.n_experts, format.c_str(), ImGuiSliderFlags_AlwaysClamp);
+    ImGui::PopStyleVar();
+    if (hint) ImGui::PopStyleColor();
+    if (moved) {
+        context.settings.k_hint_done = true;
         preview_policy(context, with_k(policy, k, router));
     }
     const bool let_go = ImGui::IsItemDeactivatedAfterEdit();
@@ -198,12 +245,6 @@ void TopBar::draw_k(ViewContext& context, const gs::RouterSpec& router) {
         ImGui::SameLine();
         if (ImGui::SmallButton(fmt::format("+ {} by layer###by_layer", policy.layers.size()).c_str())) ImGui::SetWindowFocus("###layers");
         tooltip("Some layers have a rule of their own: see the Layers panel");
-    } else if (!m_k_was_used && policy.is_native()) {
-        ImGui::SameLine();
-        ImGui::AlignTextToFramePadding();
-        ImGui::PushStyleColor(ImGuiCol_Text, context.theme.accent);
-        ImGui::TextUnformatted("< drag k");
-        ImGui::PopStyleColor();
     }
 }
 
@@ -212,10 +253,12 @@ void TopBar::draw_rule(ViewContext& context, const gs::RouterSpec& router) {
     static const char* const notes[] = {"As trained (N)", "All experts, weighted by preference (S): the reference", "The best expert alone (H)", "The best k (T)"};
     gs::Policy policy = shown_policy(context);
     int rule = static_cast<int>(policy.rule);
-    flow(ImGui::CalcTextSize("ruleNativeSoftHardTop-k").x + 10 * ImGui::GetStyle().FramePadding.x);
+    const bool compact = is_compact();
+    flow(ImGui::CalcTextSize(has_labels() ? "ruleNativeSoftHardTop-k" : "NativeSoftHardTop-k").x + 9 * ImGui::GetStyle().FramePadding.x - (compact ? ImGui::GetFontSize() * 11 : 0));
     ImGui::BeginGroup();
-    label("rule");
-    if (segmented("rule", rules, rule, notes)) {
+    if (has_labels()) label("rule");
+    ImGui::SetNextItemWidth(ImGui::GetFontSize() * 6);
+    if (compact ? ImGui::Combo("###rule_list", &rule, rules, 4) : segmented("rule", rules, rule, notes)) {
         policy.rule = static_cast<gs::GateRule>(rule);
         policy.k = policy.rule == gs::GateRule::kTopK ? (policy.k ? policy.k : router.n_used) : 0;
         apply_policy(context, policy);
@@ -227,9 +270,9 @@ void TopBar::draw_weights_and_temperature(ViewContext& context) {
     static const char* const rules[] = {"as trained", "sum to 1", "native sum"};
     const float unit = ImGui::GetFontSize();
     gs::Policy policy = shown_policy(context);
-    flow(unit * 6.5f + ImGui::CalcTextSize("weights").x);
+    flow(unit * 6.2f + (has_labels() ? ImGui::CalcTextSize("weights").x : 0));
     ImGui::BeginGroup();
-    label("weights");
+    if (has_labels()) label("weights");
     ImGui::SetNextItemWidth(unit * 6.2f);
     int rule = static_cast<int>(policy.weight_rule);
     if (ImGui::Combo("###weights", &rule, rules, 3)) {
@@ -238,20 +281,20 @@ void TopBar::draw_weights_and_temperature(ViewContext& context) {
     }
     tooltip("How the applied weights are scaled after the choice: as the model was trained, so that they sum to 1, or to the sum that native routing has");
     ImGui::EndGroup();
-    flow(unit * 6 + ImGui::CalcTextSize("temp.").x);
+    flow(unit * 4 + (has_labels() ? ImGui::CalcTextSize("temp.").x : 0));
     ImGui::BeginGroup();
-    label("temp.");
-    ImGui::SetNextItemWidth(unit * 5.5f);
+    if (has_labels()) label("temp.");
+    ImGui::SetNextItemWidth(unit * 4);
     float temperature = policy.temperature;
-    if (ImGui::SliderFloat("###temperature", &temperature, 0.1f, 10, "%.2f", ImGuiSliderFlags_Logarithmic | ImGuiSliderFlags_AlwaysClamp)) {
-        policy.temperature = m_temperature = std::fabs(temperature - 1) < 0.03f ? 1.0f : temperature;
+    if (ImGui::DragFloat("###temperature", &temperature, 0.01f, 0.1f, 10, has_labels() ? "%.2f" : "τ %.2f", ImGuiSliderFlags_Logarithmic | ImGuiSliderFlags_AlwaysClamp)) {
+        policy.temperature = m_temperature = std::fabs(temperature - 1) < 0.015f ? 1.0f : temperature;
         preview_policy(context, policy);
     }
     if (ImGui::IsItemDeactivatedAfterEdit()) {
         policy.temperature = m_temperature;
         commit_policy(context, policy);
     }
-    tooltip("Router logits are divided by it: below 1 the router is more sure, above 1 less. Not the sampler's temperature");
+    tooltip("Router logits are divided by it: below 1 the router is more sure, above 1 less. Drag to change. Not the sampler's temperature");
     ImGui::EndGroup();
 }
 
@@ -283,8 +326,8 @@ void TopBar::draw_outcome(ViewContext& context) {
     }
     const bool native = shown_policy(context).is_native();
     if (native) return;
-    flow(ImGui::CalcTextSize("Reset").x + 2 * ImGui::GetStyle().FramePadding.x);
-    if (ImGui::Button("Reset###reset")) apply_policy(context, gs::Policy{});
+    flow(ImGui::GetFrameHeight());
+    if (ImGui::Button("↺###reset", {ImGui::GetFrameHeight(), 0})) apply_policy(context, gs::Policy{});
     tooltip("Back to native routing (N)");
 }
 

@@ -32,12 +32,13 @@ struct ViewSettings {
     Quantity quantity = Quantity::kPreference;
     TokenColor token_color = TokenColor::kTopExpert;
     ColorMap map = ColorMap::kCividis;
-    bool auto_range = false;
+    bool auto_range = true;              ///< off: 0 to 1, so that runs compare; on shows a router of many even experts at all
     gs::PhaseFilter phase = gs::PhaseFilter::kBoth;
     std::string prompt = "What is a llama?";
     bool chat = true;
     int max_new_tokens = 128;
     gs::SamplerSettings sampler;
+    bool k_hint_done = false;              ///< k was changed once: the first-run hint is no longer needed
 };
 
 struct Theme {

@@ -19,7 +19,14 @@ HoverCard::~HoverCard() {
 }
 
 void HoverCard::row(const char* label, std::string_view value) {
-    if (m_open) key_value(label, value);
+    if (!m_open) return;
+    const float left = ImGui::GetCursorPosX();
+    dim_text(label);
+    ImGui::SameLine(0, 0);
+    ImGui::SetCursorPosX(left + ImGui::GetFontSize() * 7.2f);
+    ImGui::PushTextWrapPos(-1);            // the card grows with its values
+    ImGui::TextUnformatted(value.data(), value.data() + value.size());
+    ImGui::PopTextWrapPos();
 }
 
 void HoverCard::note(std::string_view text) {

@@ -120,13 +120,13 @@ ImVec2 badge_size(const char* text) {
     return {size.x + 2 * pad, size.y + pad * 0.4f};
 }
 
-void badge(const char* text, ImU32 color) {
+void badge(const char* text, ImU32 color, ImU32 ink) {
     const ImVec2 size = badge_size(text), at = ImGui::GetCursorScreenPos();
     const float pad = ImGui::GetFontSize() * 0.4f, round = ImGui::GetFontSize() * 0.25f;
     ImDrawList* draw = ImGui::GetWindowDrawList();
     draw->AddRectFilled(at, at + size, with_alpha(color, 0.16f), round);
     draw->AddRect(at, at + size, with_alpha(color, 0.8f), round);
-    draw->AddText({at.x + pad, at.y + pad * 0.2f}, color, text);
+    draw->AddText({at.x + pad, at.y + pad * 0.2f}, ink ? ink : color, text);
     ImGui::Dummy(size);
 }
 

@@ -24,7 +24,7 @@ std::string fit_text(std::string_view text, float width_px);
 /// One of several, as joined buttons. Width 0: as wide as the labels. True when the choice changed.
 bool segmented(const char* id, std::span<const char* const> labels, int& index, std::span<const char* const> tooltips = {});
 /// Rounded label in a tinted box; for provenance and states.
-void badge(const char* text, ImU32 color);
+void badge(const char* text, ImU32 color, ImU32 ink = 0);          ///< ink 0: color, which must then be readable on the panel
 ImVec2 badge_size(const char* text);
 /// Stays on the line of the item before if width_px more fit, else starts a new line: controls wrap when the window is narrow.
 void flow(float width_px);

@@ -1,0 +1,146 @@
+// The window without a window: pictures of a run, and what a frame costs.
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include "app/base/paths.h"
+#include "app/shell/app.h"
+#include "app/shell/app_ui.h"
+#include "app/shell/shell.h"
+
+namespace fs = std::filesystem;
+
+namespace app {
+namespace {
+
+constexpr double kLongestWork_seconds = 3600;
+constexpr int kSettleFrames = 6;                         ///< docking, bars and gating answers settle over some frames
+
+gs::Result<gs::Policy> parse_policy(const std::string& text) {
+    if (text.empty()) return gs::Policy{};
+    return gs::Policy::parse(text);
+}
+
+gs::Result<void> first_error(const gs::Session& session) {
+    for (const gs::Notice& notice : session.latest()->notices)
+        if (notice.is_error) return notice.error;
+    return {};
+}
+
+gs::Result<void> finish(const gs::Session& session) {
+    if (!session.wait_idle(kLongestWork_seconds))
+        return gs::Error{gs::ErrorKind::kRun, "timeout", "The picture was not drawn", "the run took more than an hour", "Ask for fewer tokens"};
+    return first_error(session);
+}
+
+/// Model and run of the picture, computed to the end.
+gs::Result<void> prepare(gs::Session& session, const ScreenshotOptions& o) {
+    std::error_code ignored;
+    GS_TRY(const gs::Policy policy, parse_policy(o.policy));
+    const bool runs = !o.prompt.empty() || !o.compare_policy.empty();
+    const fs::path trace = !o.trace.empty() ? o.trace : o.prompt.empty() ? bundled_run_path() : fs::path();
+    const bool have_trace = !trace.empty() && (!o.trace.empty() || fs::exists(trace, ignored));
+    if (have_trace) session.load_trace(trace);
+    GS_TRY_VOID(finish(session));
+    const fs::path model = o.model.empty() ? bundled_model_path() : o.model;
+    if (runs || !o.model.empty() || fs::exists(model, ignored)) session.load_model(model);
+    GS_TRY_VOID(finish(session));
+    if (!o.prompt.empty()) session.run({.prompt = o.prompt, .max_new_tokens = o.max_new_tokens, .policy = policy});
+    else if (!(policy == gs::Policy{})) session.set_policy(policy);
+    GS_TRY_VOID(finish(session));
+    if (!o.compare_policy.empty()) {
+        GS_TRY(const gs::Policy other, parse_policy(o.compare_policy));
+        session.rerun_and_compare(other);
+    }
+    return finish(session);
+}
+
+struct Drawer {
+    gs::Session& session;
+    AppUi& ui;
+    Shell& shell;
+    Appearance appearance;
+    void operator()(FrameInfo& info) {
+        const auto state = session.latest();
+        ui.draw(*state, theme_of(shell.theme()), {appearance.theme, info.scale}, info.time_seconds);
+    }
+};
+
+}  // namespace
+
+std::string view_names() {
+    std::string names;
+    for (const ViewRow& row : all_views()) names += fmt::format("{}{}", names.empty() ? "" : ", ", row.id);
+    return names;
+}
+
+gs::Result<void> render_screenshot(const ScreenshotOptions& o) {
+    GS_TRY(const gs::Policy what_if, parse_policy(o.what_if));
+    ThemeKind theme = ThemeKind::kDark;
+    if (!parse_theme(o.theme, theme)) return gs::Error{gs::ErrorKind::kUsage, "unknown_theme", "There is no theme " + o.theme, "the themes are dark and light", "--theme dark"};
+    GS_TRY(std::unique_ptr<Shell> shell, Shell::create({.headless = true, .width = o.width, .height = o.height, .scale = o.scale, .theme = theme, .validation = o.validate}));
+    ViewSettings settings;
+    if (!o.prompt.empty()) settings.prompt = o.prompt;
+    gs::Session session({.ops = o.ops, .reference_ops = o.reference_ops});
+    AppUi ui(session, shell->heatmaps(), settings);
+    if (!o.view.empty() && !ui.show_only(o.view))
+        return gs::Error{gs::ErrorKind::kUsage, "unknown_view", "There is no view " + o.view, "the views are " + view_names(), "Leave --view out for the whole window"};
+    GS_TRY_VOID(prepare(session, o));
+    Drawer drawer{session, ui, *shell, {o.theme, o.scale}};
+    GS_TRY_VOID(shell->run_frames(1, drawer));
+    ui.selected() = o.pick;
+    if (!o.what_if.empty()) ui.what_if().set_policy(what_if);
+    if (!o.compare_policy.empty()) ui.raise("compare");
+    for (int pass = 0; pass < 2; ++pass) {                    // panels ask for what they lack while they draw
+        GS_TRY_VOID(shell->run_frames(kSettleFrames, drawer));
+        GS_TRY_VOID(finish(session));
+    }
+    GS_TRY_VOID(shell->run_frames(kSettleFrames, drawer));
+    return shell->screenshot(o.out);
+}
+
+gs::Result<WindowBench> bench_frames(const gs::TraceSnapshot& trace, int width, int height) {
+    using Clock = std::chrono::steady_clock;
+    const auto start = Clock::now();
+    const auto since_start_ms = [&] { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); };
+    WindowBench bench{.n_tokens = trace.n_tokens(), .n_layers = trace.n_moe_layers(), .n_experts = trace.n_experts()};
+    GS_TRY(std::unique_ptr<Shell> shell, Shell::create({.headless = true, .width = width, .height = height, .scale = 1}));
+    ViewSettings settings;
+    gs::Session session({});
+    std::error_code ignored;
+    const bool have_run = fs::exists(bundled_run_path(), ignored);
+    if (have_run) session.load_trace(bundled_run_path());
+    AppUi ui(session, shell->heatmaps(), settings);
+    Drawer drawer{session, ui, *shell, {"dark", 1}};
+    GS_TRY_VOID(shell->run_frames(1, drawer));
+    GS_TRY([[maybe_unused]] const Picture first, shell->picture());   // waits for the device
+    bench.first_frame_ms = since_start_ms();
+    if (have_run) {
+        GS_TRY_VOID(finish(session));
+        GS_TRY_VOID(shell->run_frames(1, drawer));
+        GS_TRY([[maybe_unused]] const Picture with_run, shell->picture());
+        bench.bundled_run_ms = since_start_ms();
+    }
+    gs::SessionState state;
+    auto run = std::make_shared<gs::RunResult>();
+    run->id = 1'000'000;
+    run->trace = trace;
+    state.run = run;
+    const auto draw_large = [&](FrameInfo& info) { ui.draw(state, theme_of(shell->theme()), {"dark", info.scale}, info.time_seconds); };
+    GS_TRY_VOID(shell->run_frames(30, draw_large));
+    shell->restart_stats();
+    InputScript script;                                       // the pointer wanders over every panel, as it does in use
+    for (int i = 0; i < 200; ++i) script.move({static_cast<float>(width) * static_cast<float>(i % 40) / 40, static_cast<float>(height) * static_cast<float>(i) / 200});
+    GS_TRY_VOID(shell->run_script(script.events(), draw_large));
+    const FrameStats::Summary summary = shell->stats().summary();
+    bench.ui_thread_ms_median = summary.median_ms;
+    bench.ui_thread_ms_max = summary.max_ms;
+    const auto draw_and_sleep = [&](FrameInfo& info) {
+        draw_large(info);
+        info.awake_until = ui.awake_until();
+    };
+    GS_TRY(bench.idle_frames, shell->count_idle_frames(2.0, draw_and_sleep));
+    return bench;
+}
+
+}  // namespace app

@@ -1,0 +1,106 @@
+#include "app/shell/app_settings.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace app {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr size_t kMaxPromptBytes = 1 << 20;
+constexpr std::array kQuantityNames = {"preference", "selection_score", "applied_weight"};
+constexpr std::array kTokenColorNames = {"top_expert", "router_entropy", "margin", "surprise"};
+constexpr std::array kPhaseNames = {"both", "prefill", "decode"};
+
+const Json* find(const Json& object, const char* key) {
+    const auto it = object.is_object() ? object.find(key) : object.end();
+    return object.is_object() && it != object.end() ? &*it : nullptr;
+}
+
+void read_bool(const Json& object, const char* key, bool& value) {
+    if (const Json* j = find(object, key); j && j->is_boolean()) value = j->get<bool>();
+}
+
+template <class T>
+void read_number(const Json& object, const char* key, T& value, double low, double high) {
+    const Json* j = find(object, key);
+    if (!j || !j->is_number()) return;
+    const double number = j->get<double>();
+    if (number >= low && number <= high) value = static_cast<T>(number);
+}
+
+template <class E, size_t N>
+void read_name(const Json& object, const char* key, const std::array<const char*, N>& names, E& value) {
+    const Json* j = find(object, key);
+    if (!j || !j->is_string()) return;
+    const auto it = std::find(names.begin(), names.end(), j->get<std::string>());
+    if (it != names.end()) value = static_cast<E>(it - names.begin());
+}
+
+void read_map(const Json& object, ColorMap& map) {
+    const Json* j = find(object, "color_map");
+    if (!j || !j->is_string()) return;
+    for (const ColorMap candidate : kColorMaps)
+        if (j->get<std::string>() == name_of(candidate)) map = candidate;
+}
+
+void read_sampler(const Json& object, gs::SamplerSettings& sampler) {
+    const Json* j = find(object, "sampler");
+    if (!j || !j->is_string()) return;
+    if (const auto parsed = gs::SamplerSettings::parse(j->get<std::string>())) sampler = *parsed;
+}
+
+}  // namespace
+
+void read_settings(const Json& values, ViewSettings& settings, Appearance& appearance) {
+    if (const Json* theme = find(values, "theme"); theme && (*theme == "dark" || *theme == "light")) appearance.theme = theme->get<std::string>();
+    read_number(values, "scale", appearance.scale, kMinScale, kMaxScale);
+    read_name(values, "quantity", kQuantityNames, settings.quantity);
+    read_name(values, "token_color", kTokenColorNames, settings.token_color);
+    read_name(values, "phase", kPhaseNames, settings.phase);
+    read_map(values, settings.map);
+    read_bool(values, "auto_range", settings.auto_range);
+    read_bool(values, "chat", settings.chat);
+    read_bool(values, "k_hint_done", settings.k_hint_done);
+    read_number(values, "max_new_tokens", settings.max_new_tokens, 1, 1 << 20);
+    read_sampler(values, settings.sampler);
+    if (const Json* prompt = find(values, "prompt"); prompt && prompt->is_string() && prompt->get_ref<const std::string&>().size() <= kMaxPromptBytes)
+        settings.prompt = prompt->get<std::string>();
+}
+
+void write_settings(Json& values, const ViewSettings& settings, const Appearance& appearance) {
+    values["theme"] = appearance.theme;
+    values["scale"] = std::round(appearance.scale * 100) / 100;
+    values["quantity"] = kQuantityNames[static_cast<size_t>(settings.quantity)];
+    values["token_color"] = kTokenColorNames[static_cast<size_t>(settings.token_color)];
+    values["phase"] = kPhaseNames[static_cast<size_t>(settings.phase)];
+    values["color_map"] = name_of(settings.map);
+    values["auto_range"] = settings.auto_range;
+    values["chat"] = settings.chat;
+    values["k_hint_done"] = settings.k_hint_done;
+    values["max_new_tokens"] = settings.max_new_tokens;
+    values["sampler"] = settings.sampler.to_text();
+    values["prompt"] = settings.prompt;
+}
+
+std::vector<std::string> read_hidden_views(const Json& values) {
+    std::vector<std::string> ids;
+    if (const Json* hidden = find(values, "hidden_views"); hidden && hidden->is_array())
+        for (const Json& id : *hidden)
+            if (id.is_string()) ids.push_back(id.get<std::string>());
+    return ids;
+}
+
+bool layout_is_current(const Json& values) {
+    const Json* version = find(values, "layout_version");
+    return version && version->is_number_integer() && version->get<int64_t>() == kLayoutVersion;
+}
+
+void write_layout_state(Json& values, const std::vector<std::string>& hidden_views) {
+    values["hidden_views"] = hidden_views;
+    values["layout_version"] = kLayoutVersion;
+}
+
+}  // namespace app
