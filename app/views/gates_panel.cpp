@@ -101,10 +101,7 @@ void GatesPanel::header(ViewContext& context, Pick& pick) {
     same_line_if_fits(ImGui::CalcTextSize(token.c_str()).x);
     ImGui::AlignTextToFramePadding();
     ImGui::TextUnformatted(token.c_str());
-    if (trace.info().provenance != gs::Provenance::kComputed) {
-        same_line_if_fits(badge_size(gs::name_of(trace.info().provenance)).x);
-        provenance_badge(context, trace.info().provenance);
-    }
+    badge_on_line(context, trace.info().provenance);
 }
 
 std::string GatesPanel::title_of_rule(const ViewContext& context, const GateRule& rule) const {
@@ -120,9 +117,9 @@ std::string GatesPanel::title_of_rule(const ViewContext& context, const GateRule
 }
 
 std::string GatesPanel::errors_of_rule(const GateRule& rule) const {
-    std::string text = fmt::format("Σ {}", format_number(rule.sum));
+    std::string text = fmt::format("Σ {:.3f}", rule.sum);
     if (rule.errors) {
-        text += fmt::format("   vs soft {}   cos {}   vs native {}", format_number(rule.errors->vs_soft), format_number(rule.errors->cosine_vs_soft), format_number(rule.errors->vs_native));
+        text += fmt::format("   error vs soft {} (cos {}), vs native {}", format_number(rule.errors->vs_soft), format_number(rule.errors->cosine_vs_soft), format_number(rule.errors->vs_native));
     } else {
         text += fmt::format("   keeps {}", format_percent(rule.kept));
     }
@@ -195,7 +192,8 @@ void GatesPanel::rules(ViewContext& context, ImVec2 size) {
     const ImVec2 start = ImGui::GetCursorScreenPos();
     const double high = round_up_axis(static_cast<double>(m_data.largest_weight()));
     const auto n = static_cast<float>(m_data.rules.size());
-    const float below = unit * 1.3f, each = std::max((size.y - below) / n, unit * 4.2f), margin = value_axis_width(high, each, false);
+    const float below = unit * 1.3f, each = std::max((size.y - below) / n, unit * 4.2f);
+    const float margin = ImGui::CalcTextSize("0.888").x + unit * 0.5f;
     // Titles take two lines in every row, or in none, so that the rows stay comparable.
     float widest = 0;
     for (const GateRule& rule : m_data.rules) {
@@ -237,7 +235,7 @@ void GatesPanel::draw(ViewContext& context) {
     header(context, pick);
     refresh(context, pick);
     caption(answer_state(context));
-    caption("Bars: applied weight. Thin outlines: preference. Orange line: the cut at k.");
+    caption_on_line("Bars: applied weight. Thin outlines: preference. Orange line: the cut at k.");
     const float unit = ImGui::GetFontSize();
     const ImVec2 room = ImGui::GetContentRegionAvail();
     const bool wide = room.x > 44 * unit && room.x > 1.3f * room.y;

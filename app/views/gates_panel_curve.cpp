@@ -90,7 +90,7 @@ void draw_gate_curve(const ViewContext& context, const GateData& data, const Gat
         ImPlot::SetupAxisLimits(ImAxis_Y1, 0, high * 1.02, ImPlotCond_Always);
         ImPlot::SetupAxisFormat(ImAxis_X1, "%g");
         if (n <= 8) ImPlot::SetupAxisTicks(ImAxis_X1, 1, n, static_cast<int>(n));
-        ImPlot::SetupLegend(ImPlotLocation_NorthEast, ImPlotLegendFlags_NoMenus | ImPlotLegendFlags_NoButtons);
+        ImPlot::SetupLegend(ImPlotLocation_North, ImPlotLegendFlags_NoMenus | ImPlotLegendFlags_NoButtons | ImPlotLegendFlags_Outside | ImPlotLegendFlags_Horizontal);
         plot_lines(context, data, ghost, unit);
         if (ImPlot::IsPlotHovered()) curve_card(data);
         ImPlot::EndPlot();

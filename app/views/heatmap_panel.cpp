@@ -114,10 +114,7 @@ void HeatmapPanel::toolbar(ViewContext& context, Pick& pick) {
     }
     quantity_controls(context);
     color_controls(context);
-    if (info.provenance != gs::Provenance::kComputed) {
-        same_line_if_fits(badge_size(gs::name_of(info.provenance)).x);
-        provenance_badge(context, info.provenance);
-    }
+    badge_on_line(context, info.provenance);
 }
 
 /// One line that says what the picture is, with the meaning of the hatch where there is one.
@@ -139,7 +136,7 @@ void HeatmapPanel::legend(const ViewContext& context) const {
         case PictureKind::kTokenLayer: text = fmt::format("{} tokens × {} MoE layers", trace.n_tokens(), info.n_moe_layers()); break;
     }
     if (!hatch_text.empty()) text += "; hatched: " + hatch_text;
-    caption(text);
+    caption_on_line(text);
 }
 
 HeatmapInput HeatmapPanel::input(const ViewContext& context) const {
@@ -180,7 +177,8 @@ void HeatmapPanel::card(ViewContext& context, int col, int row) {
         card.row("share of tokens", format_percent(stats.share(pick.expert)));
         card.row("tokens", fmt::format("{} of {}", stats.load.counts[static_cast<size_t>(pick.expert)], stats.load.n_tokens));
         card.row("rank by load", fmt::format("{} of {}", stats.rank(pick.expert), trace.n_experts()));
-        card.row("uniform", fmt::format("{}  (95 %: {} to {})", format_percent(stats.null.share), format_percent(stats.null.band_low), format_percent(stats.null.band_high)));
+        card.row("uniform", format_percent(stats.null.share));
+        card.row("95 % of chance", fmt::format("{} to {}", format_percent(stats.null.band_low), format_percent(stats.null.band_high)));
         card.note(gs::name_of(trace.info().provenance));
         return;
     }
@@ -189,7 +187,8 @@ void HeatmapPanel::card(ViewContext& context, int col, int row) {
         HoverCard card(fmt::format("\"{}\" · layer {}", short_token(trace.token(col).text, 24), row));
         card.row("token", fmt::format("{} of {}, {}", col + 1, trace.n_tokens(), gs::name_of(trace.token(col).phase)));
         card.row("top-1 weight", format_exact(reader.scalar(RouteScalar::kTopWeight, pick.moe_layer, col)));
-        card.row("router entropy", fmt::format("{} nats (at most {})", format_exact(reader.scalar(RouteScalar::kEntropy, pick.moe_layer, col)), format_number(std::log(trace.n_experts()))));
+        card.row("router entropy", fmt::format("{} nats", format_exact(reader.scalar(RouteScalar::kEntropy, pick.moe_layer, col))));
+        card.row("entropy at most", fmt::format("ln E = {}", format_number(std::log(trace.n_experts()))));
         const float margin = reader.scalar(RouteScalar::kMargin, pick.moe_layer, col);
         card.row("margin", std::isnan(margin) ? "none: all experts are chosen" : format_exact(margin));
         std::string chosen;
@@ -202,9 +201,10 @@ void HeatmapPanel::card(ViewContext& context, int col, int row) {
     HoverCard card(fmt::format("\"{}\" · layer {} · expert {}", short_token(trace.token(pick.token).text, 24), model_layer(trace.info(), pick.moe_layer), pick.expert));
     card.row("token", fmt::format("{} of {}, {}", pick.token + 1, trace.n_tokens(), gs::name_of(trace.token(pick.token).phase)));
     card.row("router logit", format_exact(facts.logit));
-    card.row("preference", fmt::format("{}  (rank {} of {})", format_exact(facts.preference), facts.preference_rank, trace.n_experts()));
+    card.row("preference", format_exact(facts.preference));
+    card.row("rank", fmt::format("{} of {}", facts.preference_rank, trace.n_experts()));
     card.row("selection score", std::isfinite(facts.selection) ? format_exact(facts.selection) : "cannot be chosen (masked)");
-    card.row("applied weight", facts.slot < 0 ? fmt::format("not chosen (k = {})", facts.k) : fmt::format("{}  ({} of {})", format_exact(facts.weight), facts.slot + 1, facts.k));
+    card.row("applied weight", facts.slot < 0 ? fmt::format("not chosen, k = {}", facts.k) : fmt::format("{}  ({} of {})", format_exact(facts.weight), facts.slot + 1, facts.k));
     card.row("Σ weights", format_number(facts.weight_sum));
     card.note(gs::name_of(trace.info().provenance));
 }
@@ -266,7 +266,7 @@ void HeatmapPanel::draw(ViewContext& context) {
 
     const float unit = ImGui::GetFontSize();
     const ImVec2 room = ImGui::GetContentRegionAvail();
-    const float bar_width = unit * 4.2f, gap = ImGui::GetStyle().ItemSpacing.x;
+    const float bar_width = unit * 5.4f, gap = ImGui::GetStyle().ItemSpacing.x;
     const bool bar_beside = room.x > unit * 24;
     const ImVec2 size{std::max(unit * 4, bar_beside ? room.x - bar_width - gap : room.x), std::max(unit * 4, bar_beside ? room.y : room.y - unit * 3)};
     std::vector<HeatmapMark> marks;

@@ -46,10 +46,17 @@ private:
     bool m_by_load = false, m_drawn_by_load = false;
 };
 
+/// From a to b; opaque, so that what lies behind does not change it.
+ImU32 mix(ImU32 a, ImU32 b, float share_of_b) {
+    const ImVec4 from = ImGui::ColorConvertU32ToFloat4(a), to = ImGui::ColorConvertU32ToFloat4(b);
+    const auto at = [&](float x, float y) { return x + (y - x) * share_of_b; };
+    return ImGui::ColorConvertFloat4ToU32({at(from.x, to.x), at(from.y, to.y), at(from.z, to.z), 1});
+}
+
 /// Muted inside the band of a uniform router, full colour outside: what stands out is more than sampling noise.
 ImU32 bar_color(const Theme& theme, const LayerStats& stats, double share) {
     const bool noise = share >= stats.null.band_low && share <= stats.null.band_high;
-    return noise ? with_alpha(theme.accent, 0.45f) : theme.accent;
+    return noise ? mix(theme.accent, theme.track, 0.55f) : theme.accent;
 }
 
 void HistogramPanel::refresh(ViewContext& context) {
@@ -106,10 +113,13 @@ void HistogramPanel::expert_card(const ViewContext& context, int moe_layer, int 
     static constexpr const char* kPhases[] = {"prefill and decode", "prefill", "decode"};
     HoverCard card(fmt::format("layer {} · expert {}", model_layer(info, moe_layer), expert));
     card.row("tokens", fmt::format("{} of {}  ({})", count, stats.load.n_tokens, format_percent(stats.share(expert))));
-    card.row("assignments", fmt::format("{} of {}  ({})", count, stats.load.n_assignments,
-                                        format_percent(stats.load.n_assignments ? static_cast<double>(count) / static_cast<double>(stats.load.n_assignments) : 0)));
+    if (stats.load.n_assignments > 0) {
+        const double part = static_cast<double>(count) / static_cast<double>(stats.load.n_assignments);
+        card.row("of assignments", fmt::format("{} of {}", format_percent(part), stats.load.n_assignments));
+    }
     card.row("rank by load", fmt::format("{} of {}", stats.rank(expert), stats.load.counts.size()));
-    card.row("uniform", fmt::format("{}  (95 %: {} to {})", format_percent(stats.null.share), format_percent(stats.null.band_low), format_percent(stats.null.band_high)));
+    card.row("uniform", format_percent(stats.null.share));
+    card.row("95 % of chance", fmt::format("{} to {}", format_percent(stats.null.band_low), format_percent(stats.null.band_high)));
     card.row("phase", kPhases[static_cast<size_t>(context.settings.phase)]);
     card.note(gs::name_of(info.provenance));
 }
@@ -135,10 +145,7 @@ void HistogramPanel::toolbar(ViewContext& context, int& moe_layer) {
     same_line_if_fits(button_width("by expert") + button_width("by load") + 1);
     int order = m_by_load ? 1 : 0;
     if (segmented("order", kOrders, order, kExplained)) m_by_load = order == 1;
-    if (info.provenance != gs::Provenance::kComputed) {
-        same_line_if_fits(badge_size(gs::name_of(info.provenance)).x);
-        provenance_badge(context, info.provenance);
-    }
+    badge_on_line(context, info.provenance);
 }
 
 std::string tile_value(BalanceMetric metric, const LayerStats& stats) {
@@ -146,6 +153,12 @@ std::string tile_value(BalanceMetric metric, const LayerStats& stats) {
     if (metric == BalanceMetric::kIdle) return fmt::format("{} of {}", static_cast<int>(value), stats.load.counts.size());
     if (metric == BalanceMetric::kEffective) return fmt::format("{} of {}", format_number(value), stats.load.counts.size());
     return format_number(value);
+}
+
+/// A thousandth of an idle expert is none.
+std::string null_text(BalanceMetric metric, const LayerStats& stats) {
+    const double null = null_of(metric, stats);
+    return metric == BalanceMetric::kIdle && null < 0.005 ? "0" : format_number(null);
 }
 
 void HistogramPanel::tiles(ViewContext& context, int moe_layer) {
@@ -156,7 +169,7 @@ void HistogramPanel::tiles(ViewContext& context, int moe_layer) {
     for (int i = 0; i < n; ++i) {
         const BalanceMetric metric = kBalanceMetrics[i];
         const MetricFact fact = fact_of(metric);
-        const std::string null = fmt::format("uniform {}", format_number(null_of(metric, stats)));
+        const std::string null = "uniform " + null_text(metric, stats);
         if (i % per_row != 0) ImGui::SameLine();
         if (!metric_tile(fmt::format("tile{}", i).c_str(), {fact.name, tile_value(metric, stats), null}, {width, metric_tile_height()})) continue;
         HoverCard card(fact.name);
@@ -164,7 +177,7 @@ void HistogramPanel::tiles(ViewContext& context, int moe_layer) {
         card.row("formula", fact.formula);
         card.row("range", fact.range);
         card.row("T", fmt::format("{} tokens, {} assignments", stats.load.n_tokens, stats.load.n_assignments));
-        card.row("uniform router", fmt::format("about {} for this T, k and E", format_number(null_of(metric, stats))));
+        card.row("uniform router", fmt::format("about {} for this T, k and E", null_text(metric, stats)));
         card.note(gs::name_of(context.what_if.trace().info().provenance));
     }
 }
@@ -213,12 +226,12 @@ void HistogramPanel::cell(ViewContext& context, int moe_layer, bool selected, Im
     draw->AddRectFilled(at, {at.x + size.x, at.y + size.y}, theme.track, unit * 0.2f);
     if (lit || selected) draw->AddRect(at, {at.x + size.x, at.y + size.y}, selected ? theme.selection : theme.hover, unit * 0.2f, selected ? 2.0f : 1.0f);
     const std::string name = fmt::format("layer {}", model_layer(context.what_if.trace().info(), moe_layer));
-    const ImVec2 name_size = ImGui::CalcTextSize(name.c_str());
-    draw->AddText({at.x + pad * 2, at.y}, selected ? theme.text : theme.text_dim, name_size.x + 4 * pad < size.x ? name.c_str() : name.c_str() + 6);
+    // Widths of the widest texts, so that all cells of a grid show the same.
+    const float name_width = ImGui::CalcTextSize("layer 88").x, entropy_width = ImGui::CalcTextSize("H 0.888").x;
+    draw->AddText({at.x + pad * 2, at.y}, selected ? theme.text : theme.text_dim, name_width + 4 * pad < size.x ? name.c_str() : name.c_str() + 6);
     const LayerStats& stats = m_stats.layer(moe_layer);
-    const std::string entropy = fmt::format("H {}", format_number(stats.balance.entropy));
-    const float entropy_width = ImGui::CalcTextSize(entropy.c_str()).x;
-    if (name_size.x + entropy_width + 8 * pad < size.x) draw->AddText({at.x + size.x - entropy_width - 2 * pad, at.y}, theme.text_dim, entropy.c_str());
+    const std::string entropy = fmt::format("H {:.3f}", stats.balance.entropy);
+    if (name_width + entropy_width + 7 * pad < size.x) draw->AddText({at.x + size.x - entropy_width - 2 * pad, at.y}, theme.text_dim, entropy.c_str());
     const ImVec2 low{at.x + 2 * pad, at.y + title}, high{at.x + size.x - 2 * pad, at.y + size.y - pad};
     draw_bars(draw, bars_of(context, moe_layer, m_stats.max_share()), low, high);
     BarsHit hit;
@@ -263,7 +276,7 @@ void HistogramPanel::draw(ViewContext& context) {
     const float left = wide ? std::floor(room.x * 0.5f) : room.x;
     ImGui::BeginChild("one", {left, wide ? 0 : std::max(17 * unit, room.y * 0.56f)});
     tiles(context, moe_layer);
-    caption(fmt::format("Share of the {} tokens that used each expert. Dashed: uniform, k/E = {}; grey band: 95 % of what chance gives for this T.", stats.load.n_tokens,
+    caption(fmt::format("Share of the {} tokens that used each expert. Dashed: uniform, k/E = {}. Grey band: 95 % of what chance gives for this T; bars inside it are muted.", stats.load.n_tokens,
                         format_percent(stats.null.share)));
     large(context, moe_layer, {ImGui::GetContentRegionAvail().x, std::max(7 * unit, ImGui::GetContentRegionAvail().y)});
     ImGui::EndChild();

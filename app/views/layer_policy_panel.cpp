@@ -1,5 +1,6 @@
 // Routing per layer: k, rule and masked or forced experts of every MoE layer, and the same policy as text.
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -35,6 +36,7 @@ private:
     void experts(ViewContext& context, int moe_layer);
     void chip(ViewContext& context, int moe_layer, int expert, float width);
     void update_kept(const ViewContext& context);
+    std::string kept_text(const ViewContext& context, int moe_layer);
     /// Joins the edits into m_policy and shows it; `commit` also asks for the re-run.
     void changed(ViewContext& context, bool commit);
 
@@ -43,7 +45,7 @@ private:
     std::string m_text;
     std::string m_error;                   ///< of the text; empty: fine
     bool m_typing = false;
-    std::vector<double> m_kept;            ///< [M] share of recorded routes the what-if keeps; empty: no what-if
+    std::vector<double> m_kept;            ///< [M] share of recorded routes the what-if keeps, NaN until a row shows it; empty: no what-if
     uint64_t m_kept_revision = 0;
 };
 
@@ -134,9 +136,7 @@ void LayerPolicyPanel::all_layers(ViewContext& context) {
     }
     ImGui::EndGroup();
     const gs::Provenance provenance = context.what_if.trace().info().provenance;
-    if (provenance == gs::Provenance::kComputed) return;
-    same_line_if_fits(badge_size(gs::name_of(provenance)).x);
-    provenance_badge(context, provenance);
+    badge_on_line(context, provenance);
 }
 
 std::string list_of(const char* word, const std::vector<int>& experts) {
@@ -174,8 +174,8 @@ void LayerPolicyPanel::row(ViewContext& context, int moe_layer) {
     }
     ImGui::TableNextColumn();
     ImGui::AlignTextToFramePadding();
-    if (moe_layer < static_cast<int>(m_kept.size())) ImGui::TextUnformatted(format_percent(m_kept[static_cast<size_t>(moe_layer)]).c_str());
-    else dim_text("–");
+    ImGui::TextUnformatted(kept_text(context, moe_layer).c_str());
+    tooltip("Share of the recorded choices that the policy being tried keeps, mean over tokens: |A ∩ B| / max(|A|, |B|). Only while something is tried.");
     ImGui::TableNextColumn();
     const std::string marks = list_of("masked", edit.masked) + list_of("forced", edit.forced);
     ImGui::AlignTextToFramePadding();
@@ -200,8 +200,18 @@ void LayerPolicyPanel::update_kept(const ViewContext& context) {
     const gs::TraceSnapshot& tried = context.what_if.trace();
     if (!m_kept.empty() && m_kept_revision == tried.revision()) return;
     m_kept_revision = tried.revision();
-    m_kept.clear();
-    for (int m = 0; m < tried.n_moe_layers(); ++m) m_kept.push_back(gs::route_agreement(context.state.run->trace, tried, m, tried.n_tokens()));
+    m_kept.assign(static_cast<size_t>(tried.n_moe_layers()), kNoValue);
+}
+
+std::string LayerPolicyPanel::kept_text(const ViewContext& context, int moe_layer) {
+    if (m_kept.empty()) return "–";
+    double& kept = m_kept[static_cast<size_t>(moe_layer)];
+    // On first sight: rows scrolled away cost nothing while a slider is dragged.
+    if (std::isnan(kept)) {
+        const gs::TraceSnapshot& tried = context.what_if.trace();
+        kept = gs::route_agreement(context.state.run->trace, tried, moe_layer, tried.n_tokens());
+    }
+    return format_percent(kept);
 }
 
 void LayerPolicyPanel::table(ViewContext& context, ImVec2 size) {
@@ -214,7 +224,7 @@ void LayerPolicyPanel::table(ViewContext& context, ImVec2 size) {
     ImGui::TableSetupColumn("k", ImGuiTableColumnFlags_WidthStretch, 1.2f);
     ImGui::TableSetupColumn("rule", ImGuiTableColumnFlags_WidthFixed, name_combo_width(kRules));
     ImGui::TableSetupColumn("routes kept", ImGuiTableColumnFlags_WidthFixed, unit * 5.2f);
-    ImGui::TableSetupColumn("experts", ImGuiTableColumnFlags_WidthStretch, 1.0f);
+    ImGui::TableSetupColumn("masked, forced", ImGuiTableColumnFlags_WidthStretch, 1.0f);
     ImGui::TableHeadersRow();
     ImGuiListClipper clipper;
     clipper.Begin(static_cast<int>(m_edits.size()));
@@ -228,7 +238,7 @@ void LayerPolicyPanel::chip(ViewContext& context, int moe_layer, int expert, flo
     LayerEdit& edit = m_edits[static_cast<size_t>(moe_layer)];
     const ExpertState state = state_of(edit, expert);
     const Theme& theme = context.theme;
-    static constexpr const char* kMarks[] = {"", "×", "+"};
+    static constexpr const char* kMarks[] = {"", " ×", " +"};
     const bool lit = context.hovered.moe_layer == moe_layer && context.hovered.expert == expert;
     const ImU32 color = state == ExpertState::kMasked ? theme.error : state == ExpertState::kForced ? theme.ok : theme.text;
     ImGui::PushStyleColor(ImGuiCol_Text, color);
@@ -238,7 +248,6 @@ void LayerPolicyPanel::chip(ViewContext& context, int moe_layer, int expert, flo
     const ImVec2 low = ImGui::GetItemRectMin(), high = ImGui::GetItemRectMax();
     ImDrawList* draw = ImGui::GetWindowDrawList();
     if (state != ExpertState::kFree || lit) draw->AddRect(low, high, lit ? theme.hover : color, ImGui::GetStyle().FrameRounding, std::max(1.0f, ImGui::GetFontSize() / 10));
-    if (state == ExpertState::kMasked) draw->AddLine({low.x, (low.y + high.y) / 2}, {high.x, (low.y + high.y) / 2}, color, std::max(1.0f, ImGui::GetFontSize() / 14));
     if (ImGui::IsItemHovered()) {
         context.hovered_next.moe_layer = moe_layer;
         context.hovered_next.expert = expert;
@@ -267,7 +276,7 @@ void LayerPolicyPanel::chip(ViewContext& context, int moe_layer, int expert, flo
 void LayerPolicyPanel::experts(ViewContext& context, int moe_layer) {
     const gs::TraceInfo& info = context.what_if.trace().info();
     caption(fmt::format("Experts of layer {}: click to mask (×), again to force (+), again to free.", model_layer(info, moe_layer)));
-    const float width = std::max(button_width("888+"), ImGui::GetFontSize() * 1.6f);
+    const float width = std::max(button_width("888 ×"), ImGui::GetFontSize() * 1.6f);
     const float gap = ImGui::GetStyle().ItemSpacing.x, room = ImGui::GetContentRegionAvail().x;
     const int per_row = std::max(1, static_cast<int>((room + gap) / (width + gap)));
     for (int e = 0; e < info.router.n_experts; ++e) {
@@ -289,7 +298,7 @@ void LayerPolicyPanel::draw(ViewContext& context) {
     const float unit = ImGui::GetFontSize();
     const ImVec2 room = ImGui::GetContentRegionAvail();
     const float spacing = ImGui::GetStyle().ItemSpacing.y, row_height = ImGui::GetFrameHeight() + spacing;
-    const int per_row = std::max(1, static_cast<int>(room.x / (button_width("888+") + ImGui::GetStyle().ItemSpacing.x)));
+    const int per_row = std::max(1, static_cast<int>(room.x / (button_width("888 ×") + ImGui::GetStyle().ItemSpacing.x)));
     const int n_chip_rows = (trace.n_experts() + per_row - 1) / per_row;
     const float chips = std::min(static_cast<float>(n_chip_rows) * row_height + unit * 2, room.y * 0.4f);
     table(context, {0, std::max(unit * 7, room.y - chips - spacing)});

@@ -113,7 +113,7 @@ const char* name_of(RouteScalar scalar) {
 }
 const char* title_of(Quantity quantity) { return name_of(quantity); }
 const char* title_of(RouteScalar scalar) {
-    constexpr std::array titles = {"top-1 applied weight", "router entropy (nats)", "selection margin (logits)"};
+    constexpr std::array titles = {"top-1 weight", "entropy, nats", "margin, logits"};
     return titles[static_cast<size_t>(scalar)];
 }
 

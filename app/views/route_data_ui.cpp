@@ -1,9 +1,11 @@
 #include "app/views/route_data_ui.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
+#include "app/views/pick_card.h"
 #include "app/widgets/ui_kit.h"
 
 namespace app {
@@ -28,9 +30,37 @@ void same_line_if_fits(float width_px) {
 float button_width(const char* text) { return ImGui::CalcTextSize(text).x + 2 * ImGui::GetStyle().FramePadding.x; }
 
 void caption(std::string_view text) {
+    std::string kept(text);                                // "25.0 %" stays on one line: a no-break space before the sign
+    for (size_t at = 0; (at = kept.find(" %", at)) != std::string::npos; ++at) kept.replace(at, 1, "\u00a0");
     ImGui::PushTextWrapPos(0);
-    dim_text(text);
+    dim_text(kept);
     ImGui::PopTextWrapPos();
+}
+
+void caption_on_line(std::string_view text) {
+    const ImVec2 size = ImGui::CalcTextSize(text.data(), text.data() + text.size());
+    const float right = ImGui::GetCursorScreenPos().x + ImGui::GetContentRegionAvail().x;
+    if (ImGui::GetItemRectMax().x + ImGui::GetStyle().ItemSpacing.x + size.x > right) {
+        caption(text);
+        return;
+    }
+    ImGui::SameLine();
+    ImGui::AlignTextToFramePadding();
+    dim_text(text);
+}
+
+void badge_on_line(const ViewContext& context, gs::Provenance provenance) {
+    if (provenance == gs::Provenance::kComputed) return;
+    const ImVec2 size = badge_size(gs::name_of(provenance));
+    same_line_if_fits(size.x);
+    // In a group of the tool bar's height, so that the next line starts below the tool bar and not below the badge.
+    ImGui::BeginGroup();
+    const ImVec2 at = ImGui::GetCursorScreenPos();
+    ImGui::SetCursorScreenPos({at.x, at.y + std::floor((ImGui::GetFrameHeight() - size.y) / 2)});
+    provenance_badge(context, provenance);
+    ImGui::SetCursorScreenPos(at);
+    ImGui::Dummy({size.x, ImGui::GetFrameHeight()});
+    ImGui::EndGroup();
 }
 
 float layer_stepper_width() { return 2 * ImGui::GetFrameHeight() + ImGui::CalcTextSize("layer 888 of 888").x + 2 * ImGui::GetStyle().ItemInnerSpacing.x; }

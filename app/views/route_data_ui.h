@@ -16,6 +16,10 @@ void same_line_if_fits(float width_px);
 float button_width(const char* text);
 /// Wrapped text in the dim colour.
 void caption(std::string_view text);
+/// The same on the line of the item before when it fits there.
+void caption_on_line(std::string_view text);
+/// "what-if" or "replayed" at the end of a tool bar; nothing for computed values.
+void badge_on_line(const ViewContext& context, gs::Provenance provenance);
 /// "12 of 30" stepper over MoE layers; shows blk.N names. True when moe_layer changed.
 bool layer_stepper(const char* id, const gs::TraceInfo& info, int& moe_layer);
 float layer_stepper_width();

@@ -70,6 +70,12 @@ void dashed_line(ImDrawList* draw, ImVec2 from, ImVec2 to, ImU32 color, float da
 
 void outline_slot(ImDrawList* draw, const Frame& frame, int slot, int n, ImU32 color, float thickness) {
     if (slot < 0 || slot >= n) return;
+    if (frame.pitch < 5) {                                 // a box would hide the bar: a hair line with a cap on top
+        const float x = std::floor(frame.x(slot) + frame.pitch / 2), cap = 3 * thickness;
+        draw->AddLine({x + 0.5f, frame.low.y}, {x + 0.5f, frame.high.y}, color);
+        draw->AddTriangleFilled({x + 0.5f - cap, frame.low.y}, {x + 0.5f + cap, frame.low.y}, {x + 0.5f, frame.low.y + cap}, color);
+        return;
+    }
     const float left = std::floor(frame.x(slot)) - 1, right = std::max(left + 3, std::floor(frame.x(slot + 1)) + 1);
     draw->AddRect({std::max(left, frame.low.x - 1), frame.low.y}, {std::min(right, frame.high.x + 1), frame.high.y}, color, 0, thickness);
 }
@@ -87,11 +93,11 @@ void draw_bars(ImDrawList* draw, const BarsInput& input, ImVec2 low_px, ImVec2 h
     if (n == 0 || high_px.x <= low_px.x || high_px.y <= low_px.y) return;
     frame.pitch = (high_px.x - low_px.x) / static_cast<float>(n);
     const float thick = std::max(1.0f, std::round(ImGui::GetFontSize() / 11));
-    if (input.band_high > input.band_low) {
-        draw->AddRectFilled({low_px.x, frame.y(input.band_high)}, {high_px.x, std::max(frame.y(input.band_low), frame.y(input.band_high) + 1)}, input.band_color);
-    }
     if (frame.pitch >= 1) wide_bars(draw, input, frame);
     else pixel_bars(draw, input, frame);
+    if (input.band_high > input.band_low) {                // over the bars, or full ones would hide it
+        draw->AddRectFilled({low_px.x, frame.y(input.band_high)}, {high_px.x, std::max(frame.y(input.band_low), frame.y(input.band_high) + 1)}, input.band_color);
+    }
     if (!input.ghosts.empty()) ghost_bars(draw, input, frame);
     draw->AddLine({low_px.x, high_px.y}, {high_px.x, high_px.y}, input.line_color);
     if (!std::isnan(input.line)) {

@@ -18,7 +18,7 @@ struct BarsInput {
     ImU32 color = 0;
     double high = 1;                       ///< value at full height
     float line = std::numeric_limits<float>::quiet_NaN();            ///< horizontal reference line; NaN: none
-    float band_low = 0, band_high = 0;     ///< shaded behind the bars when band_high > band_low
+    float band_low = 0, band_high = 0;     ///< shaded across the bars when band_high > band_low
     int cut = -1;                          ///< vertical line after this many slots; -1: none
     int selected = -1, hovered = -1;       ///< slots to outline
     ImU32 line_color = 0, band_color = 0, cut_color = 0, selection_color = 0, hover_color = 0, ghost_color = 0;
