@@ -23,9 +23,8 @@ option(GATESCOPE_TEST_ENGINE "Also build ImGui with its test engine (own licence
 # gs_imgui_archive(out): path of a checked archive, fetched if need be.
 function(gs_imgui_archive out)
   set(name imgui_bundle-${GATESCOPE_IMGUI_VERSION}.tar.gz)
-  set(remedy "Put ${name} into ${GATESCOPE_DEPS_DIR}, or set GATESCOPE_IMGUI_ARCHIVE or GATESCOPE_IMGUI_DIR; "
-             "-DGATESCOPE_APP=OFF builds without the window.")
-  list(JOIN remedy "" remedy)
+  string(CONCAT remedy "Put ${name} into ${GATESCOPE_DEPS_DIR}, or set GATESCOPE_IMGUI_ARCHIVE or GATESCOPE_IMGUI_DIR. "
+                       "-DGATESCOPE_APP=OFF builds without the window.")
   set(archive "${GATESCOPE_IMGUI_ARCHIVE}")
   if(NOT archive)
     set(archive "${GATESCOPE_DEPS_DIR}/${name}")
