@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "engine/core/check.h"
@@ -45,6 +46,20 @@ void penalise(std::span<float> logits, std::span<const int32_t> recent, float pe
     }
 }
 
+/// The largest logit, with NaN as the lowest and +infinity as the largest finite number.
+float finite_max(std::span<const float> logits) {
+    float best = std::numeric_limits<float>::lowest();
+    for (const float l : logits) best = l > best ? l : best;   // false for NaN
+    return std::min(best, std::numeric_limits<float>::max());
+}
+
+/// l - max, at most 0; so low for NaN that its exp is 0.
+float below_max(float l, float max) {
+    constexpr float kNever = -1000;
+    const float d = std::min(l, max) - max;
+    return d <= 0 ? std::max(d, kNever) : kNever;
+}
+
 }  // namespace
 
 Sampler::Sampler(const SamplerSettings& settings) : m_settings(settings), m_state(settings.seed) {}
@@ -55,20 +70,18 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
     m_scratch.assign(logits.begin(), logits.end());
     penalise(m_scratch, recent, m_settings.repeat_penalty, m_settings.repeat_window);
 
-    // Unnormalised probabilities: exp((l - max) / temperature), the best one is 1.
-    const float max = finite_max(m_scratch);
-    const double inverse = 1.0 / static_cast<double>(m_settings.temperature);
-    m_probabilities.resize(m_scratch.size());
-    for (size_t i = 0; i < m_scratch.size(); ++i) m_probabilities[i] = exp_nonpositive(below_max(m_scratch[i], max) * inverse);
-    for (size_t i = 0; i < m_scratch.size(); ++i)
-        if (std::isnan(m_scratch[i])) m_probabilities[i] = 0;
+    // Unnormalised probabilities: exp((l - max) / temperature), the best one is 1. exp is ours and built of additions and multiplications
+    // only, so the ids are the same on every machine.
+    const float max = finite_max(m_scratch), temperature = m_settings.temperature;
+    for (float& l : m_scratch) l = std::max(below_max(l, max) / temperature, -1000.0f);
+    exp_nonpositive(m_scratch);
     keep_candidates();
 
     double total = 0;
-    for (const int32_t id : m_order) total += m_probabilities[static_cast<size_t>(id)];
+    for (const int32_t id : m_order) total += probability(id);
     double left = static_cast<double>(next_random(m_state) >> 11) * 0x1p-53 * total;
     for (const int32_t id : m_order) {
-        left -= m_probabilities[static_cast<size_t>(id)];
+        left -= probability(id);
         if (left < 0) return id;
     }
     return m_order.back();
@@ -76,46 +89,59 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
 
 /// Fills m_order with the ids that top-k, top-p and min-p leave, best first; all with a probability, in order of id, when they are off.
 void Sampler::keep_candidates() {
-    const auto p = [this](int32_t id) { return m_probabilities[static_cast<size_t>(id)]; };
-    const double total = std::accumulate(m_probabilities.begin(), m_probabilities.end(), 0.0);
-    const bool nucleus = m_settings.top_p < 1, best_k = m_settings.top_k > 0;
-    // Ids under (1 - top_p) / V hold less than 1 - top_p together, so the nucleus lies among the others, which are few enough to sort.
-    double floor = m_settings.min_p;
-    if (nucleus && !best_k) floor = std::max(floor, (1.0 - static_cast<double>(m_settings.top_p)) * total / static_cast<double>(m_probabilities.size()));
     m_order.clear();
-    for (size_t i = 0; i < m_probabilities.size(); ++i)
-        if (m_probabilities[i] > 0 && m_probabilities[i] >= floor) m_order.push_back(static_cast<int32_t>(i));
+    for (size_t i = 0; i < m_scratch.size(); ++i)
+        if (m_scratch[i] > 0 && m_scratch[i] >= m_settings.min_p) m_order.push_back(static_cast<int32_t>(i));
     if (m_order.empty()) m_order.push_back(0);   // every logit is NaN
+    const bool nucleus = m_settings.top_p < 1, best_k = m_settings.top_k > 0;
     if (!nucleus && !best_k) return;
 
-    const auto before = [&](int32_t a, int32_t b) { return p(a) > p(b) || (p(a) == p(b) && a < b); };
+    // A heap: the few that stay are taken off one by one, the many others are never sorted.
+    const auto worse = [this](int32_t a, int32_t b) { return probability(a) < probability(b) || (probability(a) == probability(b) && a > b); };
+    std::make_heap(m_order.begin(), m_order.end(), worse);
     const size_t n = best_k ? std::min(m_order.size(), static_cast<size_t>(m_settings.top_k)) : m_order.size();
-    std::partial_sort(m_order.begin(), m_order.begin() + static_cast<std::ptrdiff_t>(n), m_order.end(), before);
-    m_order.resize(n);
-    if (!nucleus) return;
-    double mass = total;
+    // Taken ones gather at the end, best last. Without top-k the nucleus is one of the whole distribution, what min-p drops included.
+    double mass = best_k ? 0 : std::accumulate(m_scratch.begin(), m_scratch.end(), 0.0), sum = 0;
+    size_t n_taken = 0;
+    const auto take = [&] {
+        std::pop_heap(m_order.begin(), m_order.end() - static_cast<std::ptrdiff_t>(n_taken), worse);
+        ++n_taken;
+        return probability(m_order[m_order.size() - n_taken]);
+    };
     if (best_k) {
-        mass = 0;
-        for (const int32_t id : m_order) mass += p(id);
+        while (n_taken < n) mass += take();
+    } else {
+        while (n_taken < n && (n_taken == 0 || sum < mass * m_settings.top_p)) sum += take();
     }
-    const double wanted = mass * static_cast<double>(m_settings.top_p);
-    double sum = 0;
-    size_t kept = 0;
-    while (kept < n && (kept == 0 || sum < wanted)) sum += p(m_order[kept++]);
-    m_order.resize(kept);
+    std::reverse(m_order.begin(), m_order.end());
+    m_order.resize(n_taken);
+    if (!best_k || !nucleus) return;
+    size_t n_kept = 0;
+    while (n_kept < n_taken && (n_kept == 0 || sum < mass * m_settings.top_p)) sum += probability(m_order[n_kept++]);
+    m_order.resize(n_kept);
 }
 
 TokenStats token_stats(std::span<const float> logits, int32_t id) {
     GS_CHECK(id >= 0 && static_cast<size_t>(id) < logits.size(), "token id outside the logits");
     const float max = finite_max(logits);
-    double sum = 0, weighted = 0;   // of e^d and d e^d
-    for (const float l : logits) {
-        const double d = below_max(l, max), e = exp_nonpositive(d);
-        sum += e;
-        weighted += d * e;
+    constexpr size_t kBlock = 512, kLanes = 8;   // several sums at once, or each addition waits for the one before
+    float d[kBlock], e[kBlock];
+    double sums[kLanes] = {}, weighted[kLanes] = {};   // of e^d and d e^d
+    for (size_t start = 0; start < logits.size(); start += kBlock) {
+        const size_t n = std::min(kBlock, logits.size() - start);
+        for (size_t i = 0; i < n; ++i) e[i] = d[i] = below_max(logits[start + i], max);
+        exp_nonpositive(std::span<float>(e, n));
+        std::fill(d + n, d + kBlock, 0.0f);
+        std::fill(e + n, e + kBlock, 0.0f);
+        for (size_t i = 0; i < kBlock; i += kLanes)
+            for (size_t lane = 0; lane < kLanes; ++lane) {
+                sums[lane] += static_cast<double>(e[i + lane]);
+                weighted[lane] += static_cast<double>(d[i + lane] * e[i + lane]);
+            }
     }
-    const double log_sum = std::log(sum);
-    return {below_max(logits[static_cast<size_t>(id)], max) - log_sum, std::max(log_sum - weighted / sum, 0.0)};
+    const double sum = std::accumulate(sums, sums + kLanes, 0.0), log_sum = std::log(sum);
+    const double entropy = log_sum - std::accumulate(weighted, weighted + kLanes, 0.0) / sum;
+    return {static_cast<double>(below_max(logits[static_cast<size_t>(id)], max)) - log_sum, std::max(entropy, 0.0)};
 }
 
 }  // namespace gs

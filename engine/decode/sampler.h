@@ -39,8 +39,8 @@ private:
     SamplerSettings m_settings;
     uint64_t m_state;
     void keep_candidates();
-    std::vector<float> m_scratch;
-    std::vector<double> m_probabilities;   ///< of every id, relative to the best
+    double probability(int32_t id) const { return static_cast<double>(m_scratch[static_cast<size_t>(id)]); }
+    std::vector<float> m_scratch;          ///< [V] logits, then probabilities relative to the best
     std::vector<int32_t> m_order;          ///< candidates
 };
 

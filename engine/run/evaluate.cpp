@@ -62,6 +62,7 @@ private:
     std::vector<PolicyScore> m_scores;
     std::vector<Totals> m_totals;
     std::vector<float> m_reference_logits;       ///< [window, V]
+    std::vector<LogProbs> m_reference_probs;           ///< [window] over those
     int64_t m_done = 0, m_work = 0;              ///< tokens
 };
 
@@ -93,12 +94,15 @@ Result<void> Scorer::run_window(int first, int size) {
     GS_TRY_VOID(pass(m_reference, first, size, reference, [&](int token, std::span<const float> logits) {
         std::copy(logits.begin(), logits.end(), reference_row(token).begin());
     }));
+    m_reference_probs.clear();
+    for (int token = 0; token < size; ++token) m_reference_probs.emplace_back(reference_row(token));
     for (size_t i = 0; i < m_scores.size(); ++i) {
         Totals& totals = m_totals[i];
         RouteTally tally(n_layers, size);
         GS_TRY_VOID(pass(m_scores[i].policy, first, size, tally, [&](int token, std::span<const float> logits) {
             if (!is_scored(token)) return;
-            const LogProbs p(reference_row(token)), q(logits);
+            const LogProbs& p = m_reference_probs[static_cast<size_t>(token)];
+            const LogProbs q(logits);
             totals.nll -= q.of(static_cast<size_t>(m_ids[static_cast<size_t>(first + token) + 1]));
             totals.kl += kl_divergence(p, q);
             totals.n_same_top += p.best == q.best;

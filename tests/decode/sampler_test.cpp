@@ -106,7 +106,7 @@ TEST(Sampler, TopPOfALargeVocabularyMatchesASlowCount) {
     EXPECT_LE(counts.size(), n_kept);
     EXPECT_GT(counts.size(), n_kept / 2);
     const std::vector<double> all = softmax(std::vector<double>(logits.begin(), logits.end()));
-    for (const auto& [id, count] : counts) EXPECT_GE(all[static_cast<size_t>(id)], p[n_kept - 1] * (1 - 1e-12));
+    for (const auto& [id, count] : counts) EXPECT_GE(all[static_cast<size_t>(id)], p[n_kept - 1] * (1 - 1e-6));
 }
 
 TEST(Sampler, MinPDropsWhatIsFarBelowTheBest) {
@@ -178,18 +178,26 @@ TEST(TokenStats, MatchesTheClosedForm) {
     EXPECT_NEAR(token_stats(uniform, 17).logprob, -std::log(1000.0), 1e-12);
     EXPECT_NEAR(token_stats(uniform, 17).entropy, std::log(1000.0), 1e-12);
     const TokenStats two = token_stats(std::vector<float>{0, std::log(3.0f)}, 0);
-    EXPECT_NEAR(two.logprob, std::log(0.25), 1e-7);
-    EXPECT_NEAR(two.entropy, -0.25 * std::log(0.25) - 0.75 * std::log(0.75), 1e-7);
+    EXPECT_NEAR(two.logprob, std::log(0.25), 1e-6);
+    EXPECT_NEAR(two.entropy, -0.25 * std::log(0.25) - 0.75 * std::log(0.75), 1e-6);
     EXPECT_EQ(token_stats(std::vector<float>{500, -500}, 0).logprob, 0);
     EXPECT_TRUE(std::isfinite(token_stats(std::vector<float>{kNan, 1, -kInf}, 0).logprob));
 }
 
-TEST(ExpNonpositive, IsWithinFourUnitsInTheLastPlace) {
+TEST(ExpNonpositive, IsAsExactAsPromised) {
     for (double x = 0; x > -700; x -= 0.0917) {
         const double exact = std::exp(x);
         EXPECT_LE(std::abs(exp_nonpositive(x) - exact), 4 * 0x1p-52 * exact) << x;
     }
-    EXPECT_EQ(exp_nonpositive(0), 1);
+    for (float x = 0; x > -87; x -= 0.0131f) {
+        float value = x;
+        exp_nonpositive(std::span<float>(&value, 1));
+        EXPECT_NEAR(value, std::exp(static_cast<double>(x)), 2 * 0x1p-23 * std::exp(static_cast<double>(x))) << x;
+    }
+    std::vector<float> low = {-88, -1000, -3e38f};
+    exp_nonpositive(low);
+    EXPECT_EQ(low, (std::vector<float>{0, 0, 0}));
+    EXPECT_EQ(exp_nonpositive(0.0), 1);
     EXPECT_EQ(exp_nonpositive(-1e9), exp_nonpositive(-700));
 }
 

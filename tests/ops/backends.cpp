@@ -20,6 +20,8 @@ std::string Backend::name() const {
     return simd + (precision == Precision::kExact ? "_exact_" : "_fast_") + std::to_string(n_threads);
 }
 
+void PrintTo(const Backend& backend, std::ostream* out) { *out << backend.name(); }
+
 std::vector<Backend> all_backends() {
     std::vector<Backend> all{{}};
     for (const std::string& simd : cpu_instruction_sets())

@@ -21,6 +21,8 @@ struct Backend {
     std::string name() const;
 };
 
+void PrintTo(const Backend& backend, std::ostream* out);   ///< or a test's name holds its bytes
+
 /// Reference; then every instruction set here, exact and fast, with 1, 2 and 3 threads.
 std::vector<Backend> all_backends();
 

@@ -1,10 +1,12 @@
-// Fork-join over chunks. Threads claim chunks one at a time from a counter, so that a thread that the system has taken off its core holds up
-// at most the chunk it is in; the join waits for chunks, not for threads.
+// Fork-join over chunks. Every thread has a run of neighbouring chunks of its own (memory is read in streams, and the counter it claims from
+// stays in its cache); who is done takes from the others, so that a thread that the system has taken off its core holds up at most the chunk
+// it is in. The join waits for chunks, not for threads.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -19,12 +21,12 @@ public:
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;
 
-    int n_threads() const { return static_cast<int>(m_workers.size()) + 1; }
+    int n_threads() const { return m_n_threads; }
 
     /// Calls task(chunk, thread) for every chunk in 0..n_chunks-1, each once, and returns when all have returned. thread < n_threads().
     template <class F>
     void run(int n_chunks, const F& task) {
-        if (n_chunks <= 1 || m_workers.empty()) {
+        if (n_chunks <= 1 || m_n_threads == 1) {
             for (int c = 0; c < n_chunks; ++c) task(c, 0);
             return;
         }
@@ -50,15 +52,20 @@ private:
 
     void fork_join(int n_chunks, Task task, const void* context);
     void work(int thread);
-    bool claim_and_run(int thread, uint64_t ticket);
-    bool wait_for_new(uint64_t epoch);
+    int run_all(int thread, uint64_t epoch);
+    bool claim(int lane, uint64_t epoch, int& chunk);
+    bool wait_for_new(int thread, uint64_t epoch);
 
-    // The ticket is (epoch, number of chunks, next chunk). Task and context are written only while no chunk of the last epoch is left, and
-    // count for a thread only if its claim (compare-and-swap on the ticket) succeeds: then the epoch it read them in is still on.
-    alignas(64) std::atomic<uint64_t> m_ticket{0};
+    // A lane's ticket is (epoch, end, next chunk). Task and context are written only while no chunk of the last epoch is left, and count for a
+    // thread only if its claim (compare-and-swap on a ticket) succeeds: then the epoch it read them in is still on.
+    struct alignas(64) Lane {
+        std::atomic<uint64_t> ticket{0};
+    };
+    std::unique_ptr<Lane[]> m_lanes;
+    int m_n_threads = 1;
     std::atomic<Task> m_task{nullptr};
     std::atomic<const void*> m_context{nullptr};
-    alignas(64) std::atomic<int> m_n_done{0};
+    alignas(64) std::atomic<int> m_n_done{0};        // chunks that other threads have run and reported
     alignas(64) std::atomic<int> m_n_sleeping{0};
     std::atomic<bool> m_stop{false};
     std::mutex m_mutex;
