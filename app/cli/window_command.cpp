@@ -1,6 +1,7 @@
 #include "app/cli/window_command.h"
 
 #include <charconv>
+#include <filesystem>
 
 #include "app/base/paths.h"
 #include "app/cli/common.h"
@@ -46,6 +47,12 @@ int open_window([[maybe_unused]] const WindowArguments& a) {
                           .validate = a.validate,
                           .exit_after_seconds = a.exit_after_seconds,
                           .ops = {.n_threads = a.n_threads, .precision = a.exact ? gs::Precision::kExact : gs::Precision::kFast}};
+    if (std::error_code ignored; !a.file.empty() && !std::filesystem::exists(a.file, ignored)) {
+        const bool is_word = a.file.find_first_of("./") == std::string::npos;   // a mistyped command rather than a path
+        return fail({is_word ? gs::ErrorKind::kUsage : gs::ErrorKind::kInput, "no_such_file", "Cannot open " + a.file,
+                     is_word ? "it is neither a command nor a file" : "there is no such file",
+                     "See gatescope --help for the commands; a file is a model (.gguf) or a recorded run (.safetensors)"});
+    }
     if (!parse_size(a.size, options.width, options.height))
         return fail({gs::ErrorKind::kUsage, "bad_size", "--size " + a.size, "not WIDTHxHEIGHT with 320 to 16384 pixels each", "For example --size 1600x900"});
     return run_window(options);

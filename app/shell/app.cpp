@@ -1,8 +1,8 @@
 #include "app/shell/app.h"
 
-#include <cstdio>
-
 #include <fmt/format.h>
+
+#include <cstdio>
 
 #include "app/base/paths.h"
 #include "app/shell/app_settings.h"
@@ -58,7 +58,7 @@ void open_argument(App& app, const fs::path& file) {
     if (kind_of_file(file) != ".gguf") return app.ui->open_path(file);
     const auto estimate = gs::estimate_model(file, 0);
     if (estimate && !refusal(*estimate).empty()) return app.session->inspect_model(file);
-    app.session->load_model(file);                                   // says itself what is wrong with a bad file
+    app.session->load_model(file);  // says itself what is wrong with a bad file
 }
 
 void start_content(App& app, const WindowOptions& options, const gs::Policy& policy) {
@@ -91,8 +91,12 @@ int run_window(const WindowOptions& options) {
     const auto policy = gs::Policy::parse(options.policy);
     if (!policy) return report(policy.error(), "");
     const fs::path config = options.safe_mode ? fs::path() : options.config_dir;
-    auto shell = Shell::create({.width = options.width, .height = options.height, .scale = options.scale, .validation = options.validate,
-                                .config_dir = config, .exit_after_seconds = options.exit_after_seconds});
+    auto shell = Shell::create({.width = options.width,
+                                .height = options.height,
+                                .scale = options.scale,
+                                .validation = options.validate,
+                                .config_dir = config,
+                                .exit_after_seconds = options.exit_after_seconds});
     if (!shell) return report(shell.error(), kHeadlessHint);
     App app;
     app.shell = std::move(*shell);
@@ -101,7 +105,8 @@ int run_window(const WindowOptions& options) {
     read_settings(window.settings().values, app.settings, app.appearance);
     if (!options.theme.empty()) app.appearance.theme = options.theme;
     if (options.scale > 0) app.appearance.scale = options.scale;
-    app.session = std::make_unique<gs::Session>(gs::SessionOptions{.wake = [&window] { window.wake(); }, .ops = options.ops, .reference_ops = options.reference_ops});
+    app.session = std::make_unique<gs::Session>(
+        gs::SessionOptions{.wake = [&window] { window.wake(); }, .ops = options.ops, .reference_ops = options.reference_ops});
     app.ui = std::make_unique<AppUi>(*app.session, window.heatmaps(), app.settings);
     app.ui->set_hidden_views(read_hidden_views(window.settings().values));
     if (!layout_is_current(window.settings().values)) app.ui->reset_layout();

@@ -11,15 +11,15 @@
 namespace app {
 
 struct WindowOptions {
-    std::filesystem::path file;              ///< model (.gguf) or recorded run (.safetensors) to open; empty: the bundled run, then the bundled model
-    std::string prompt, policy = "native";   ///< an empty prompt keeps the one of the settings
-    std::filesystem::path config_dir;        ///< settings and layout; empty: nothing is read or kept
-    std::string theme;                       ///< "dark", "light"; empty: as set
-    float scale = 0;                         ///< 0: as set, else the monitor's
+    std::filesystem::path file;  ///< model (.gguf) or recorded run (.safetensors) to open; empty: the bundled run, then the bundled model
+    std::string prompt, policy = "native";  ///< an empty prompt keeps the one of the settings
+    std::filesystem::path config_dir;       ///< settings and layout; empty: nothing is read or kept
+    std::string theme;                      ///< "dark", "light"; empty: as set
+    float scale = 0;                        ///< 0: as set, else the monitor's
     int width = 1600, height = 900;
-    bool safe_mode = false;                  ///< ignore settings and layout
-    bool validate = false;                   ///< Vulkan validation layer on; messages to stderr
-    double exit_after_seconds = 0;           ///< for tests; 0: until closed
+    bool safe_mode = false;         ///< ignore settings and layout
+    bool validate = false;          ///< Vulkan validation layer on; messages to stderr
+    double exit_after_seconds = 0;  ///< for tests; 0: until closed
     gs::OpsOptions ops;
     bool reference_ops = false;
 };
@@ -27,19 +27,19 @@ struct WindowOptions {
 int run_window(const WindowOptions& options);
 
 struct ScreenshotOptions {
-    std::filesystem::path out;               ///< PNG to write
+    std::filesystem::path out;  ///< PNG to write
     int width = 1600, height = 900;
     float scale = 1;
     std::string theme = "dark";
-    std::string view;                        ///< id of one panel to fill the picture with; empty: the whole window
-    std::filesystem::path trace;             ///< recorded run to show; empty: the bundled one unless a prompt is given
-    std::string prompt;                      ///< run it first
+    std::string view;             ///< id of one panel to fill the picture with; empty: the whole window
+    std::filesystem::path trace;  ///< recorded run to show; empty: the bundled one unless a prompt is given
+    std::string prompt;           ///< run it first
     int max_new_tokens = 64;
-    std::filesystem::path model;             ///< empty: the bundled one where a model is needed (prompt, gates)
+    std::filesystem::path model;  ///< empty: the bundled one where a model is needed (prompt, gates)
     std::string policy = "native";
-    std::string what_if;                     ///< policy shown as what-if on the run; empty: none
-    std::string compare_policy;              ///< run again under it and compare; empty: no
-    Pick pick;                               ///< selection; all -1: the last token at the middle layer
+    std::string what_if;         ///< policy shown as what-if on the run; empty: none
+    std::string compare_policy;  ///< run again under it and compare; empty: no
+    Pick pick;                   ///< selection; all -1: the last token at the middle layer
     bool validate = false;
     gs::OpsOptions ops;
     bool reference_ops = false;
@@ -51,10 +51,10 @@ std::string view_names();
 
 /// What the window costs, for `bench --window`. Off screen, real Vulkan driver.
 struct WindowBench {
-    double first_frame_ms = 0;               ///< start of the graphics set-up to the first frame drawn
-    double bundled_run_ms = 0;               ///< the same, to the bundled run on screen; 0 if there is none
-    double ui_thread_ms_median = 0, ui_thread_ms_max = 0;   ///< UI thread per frame at `trace` with every panel of the default layout
-    int idle_frames = 0;                     ///< frames asked for during 2 s with nothing to do
+    double first_frame_ms = 0;                             ///< start of the graphics set-up to the first frame drawn
+    double bundled_run_ms = 0;                             ///< the same, to the bundled run on screen; 0 if there is none
+    double ui_thread_ms_median = 0, ui_thread_ms_max = 0;  ///< UI thread per frame at `trace` with every panel of the default layout
+    int idle_frames = 0;                                   ///< frames asked for during 2 s with nothing to do
     int n_tokens = 0, n_layers = 0, n_experts = 0;
 };
 gs::Result<WindowBench> bench_frames(const gs::TraceSnapshot& trace, int width, int height);

@@ -1,11 +1,11 @@
 // Opening and saving: what a file is, and what is done with it.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <fstream>
 #include <system_error>
-
-#include <fmt/format.h>
 
 #include "app/shell/app_ui.h"
 #include "app/widgets/ui_kit.h"
@@ -27,13 +27,17 @@ gs::Result<std::string> read_prompt(const fs::path& path) {
     if (error) return file_error("cannot_open", path, error.message(), "Check that the file exists and can be read");
     if (size == 0) return file_error("empty_text", path, "the file is empty", "Choose a file with some text");
     if (size > kMaxPromptBytes)
-        return file_error("too_large", path, fmt::format("it has {}, a prompt file may have {}", format_bytes(static_cast<double>(size)), format_bytes(kMaxPromptBytes)),
-                          "Choose a shorter text");
+        return file_error(
+            "too_large", path,
+            fmt::format("it has {}, a prompt file may have {}", format_bytes(static_cast<double>(size)), format_bytes(kMaxPromptBytes)),
+            "Choose a shorter text");
     std::ifstream in(path, std::ios::binary);
     std::string text(static_cast<size_t>(size), '\0');
-    if (!in.read(text.data(), static_cast<std::streamsize>(size))) return file_error("cannot_open", path, "it could not be read", "Check its permissions");
+    if (!in.read(text.data(), static_cast<std::streamsize>(size)))
+        return file_error("cannot_open", path, "it could not be read", "Check its permissions");
     if (text.find('\0') != std::string::npos)
-        return file_error("not_text", path, "it is neither a model (.gguf), a recorded run (.safetensors) nor a text", "Choose one of these");
+        return file_error("not_text", path, "it is neither a model (.gguf), a recorded run (.safetensors) nor a text",
+                          "Choose one of these");
     return text;
 }
 
@@ -56,8 +60,10 @@ void AppUi::open_path(const fs::path& path) {
     if (kind == ".gguf") return m_session.inspect_model(path);
     if (kind == ".safetensors") return m_session.load_trace(path);
     auto text = read_prompt(path);
-    if (text) m_settings.prompt = *text;
-    else m_session.notify({.error = text.error()});
+    if (text)
+        m_settings.prompt = *text;
+    else
+        m_session.notify({.error = text.error()});
 }
 
 void AppUi::ask_open(const gs::SessionState& state) {

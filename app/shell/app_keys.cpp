@@ -3,17 +3,15 @@
 
 #include "app/shell/app_ui.h"
 #include "app/views/policy_edit.h"
+#include "app/views/routing_bar.h"
 #include "imgui_internal.h"
 
 namespace app {
 namespace {
 
 /// Pressed, and no widget claimed it.
-bool pressed(ImGuiKey key, bool repeat = false) { return ImGui::IsKeyPressed(key, repeat ? ImGuiInputFlags_Repeat : 0, ImGuiKeyOwner_NoOwner); }
-
-gs::RouterSpec router_of(const gs::SessionState& state) {
-    if (state.run && !state.run->trace.empty()) return state.run->trace.info().router;
-    return state.model ? state.model->spec.router : gs::RouterSpec{};
+bool pressed(ImGuiKey key, bool repeat = false) {
+    return ImGui::IsKeyPressed(key, repeat ? ImGuiInputFlags_Repeat : 0, ImGuiKeyOwner_NoOwner);
 }
 
 }  // namespace
@@ -62,14 +60,15 @@ void AppUi::handle_chords(ViewContext& context, const Appearance& appearance) {
     if (ImGui::IsKeyPressed(ImGuiKey_Equal) || ImGui::IsKeyPressed(ImGuiKey_KeypadAdd)) zoom(appearance, 1);
     if (ImGui::IsKeyPressed(ImGuiKey_Minus) || ImGui::IsKeyPressed(ImGuiKey_KeypadSubtract)) zoom(appearance, -1);
     if (ImGui::IsKeyPressed(ImGuiKey_0, false) || ImGui::IsKeyPressed(ImGuiKey_Keypad0, false)) zoom(appearance, 0);
-    if (ImGui::GetIO().WantTextInput) return;                        // there Ctrl+Z undoes typing
+    if (ImGui::GetIO().WantTextInput) return;  // there Ctrl+Z undoes typing
     const bool redo = ImGui::IsKeyPressed(ImGuiKey_Y, false) || (ImGui::GetIO().KeyShift && ImGui::IsKeyPressed(ImGuiKey_Z, false));
-    if (const gs::Policy* p = redo ? m_history.redo() : ImGui::IsKeyPressed(ImGuiKey_Z, false) ? m_history.undo() : nullptr) apply_policy(context, *p);
+    if (const gs::Policy* p = redo ? m_history.redo() : ImGui::IsKeyPressed(ImGuiKey_Z, false) ? m_history.undo() : nullptr)
+        apply_policy(context, *p);
 }
 
 void AppUi::handle_characters(ViewContext& context) {
-    const gs::RouterSpec router = router_of(context.state);
-    const auto apply = [&](const gs::Policy& policy) {                // a held key repeats; once is enough
+    const gs::RouterSpec router = router_on_screen(context.state);
+    const auto apply = [&](const gs::Policy& policy) {  // a held key repeats; once is enough
         if (!(policy == shown_policy(context))) apply_policy(context, policy);
     };
     for (const ImWchar typed : ImGui::GetIO().InputQueueCharacters) {
@@ -110,7 +109,7 @@ void AppUi::handle_keys(ViewContext& context, const Appearance& appearance) {
         m_selected = {};
         m_keys_open = m_about_open = m_settings_open = false;
     }
-    if (io.NavVisible) return;                                       // Space and arrows then belong to the focused widget
+    if (io.NavVisible) return;  // Space and arrows then belong to the focused widget
     if (pressed(ImGuiKey_Space)) toggle_run(context);
     if (pressed(ImGuiKey_LeftArrow, true)) move_token(context, -1);
     if (pressed(ImGuiKey_RightArrow, true)) move_token(context, 1);

@@ -1,7 +1,7 @@
 // The window without a window: pictures of a run, and what a frame costs.
-#include <chrono>
-
 #include <fmt/format.h>
+
+#include <chrono>
 
 #include "app/base/paths.h"
 #include "app/shell/app.h"
@@ -14,7 +14,7 @@ namespace app {
 namespace {
 
 constexpr double kLongestWork_seconds = 3600;
-constexpr int kSettleFrames = 6;                         ///< docking, bars and gating answers settle over some frames
+constexpr int kSettleFrames = 6;  ///< docking, bars and gating answers settle over some frames
 
 gs::Result<gs::Policy> parse_policy(const std::string& text) {
     if (text.empty()) return gs::Policy{};
@@ -29,7 +29,8 @@ gs::Result<void> first_error(const gs::Session& session) {
 
 gs::Result<void> finish(const gs::Session& session) {
     if (!session.wait_idle(kLongestWork_seconds))
-        return gs::Error{gs::ErrorKind::kRun, "timeout", "The picture was not drawn", "the run took more than an hour", "Ask for fewer tokens"};
+        return gs::Error{gs::ErrorKind::kRun, "timeout", "The picture was not drawn", "the run took more than an hour",
+                         "Ask for fewer tokens"};
     return first_error(session);
 }
 
@@ -45,8 +46,10 @@ gs::Result<void> prepare(gs::Session& session, const ScreenshotOptions& o) {
     const fs::path model = o.model.empty() ? bundled_model_path() : o.model;
     if (runs || !o.model.empty() || fs::exists(model, ignored)) session.load_model(model);
     GS_TRY_VOID(finish(session));
-    if (!o.prompt.empty()) session.run({.prompt = o.prompt, .max_new_tokens = o.max_new_tokens, .policy = policy});
-    else if (!(policy == gs::Policy{})) session.set_policy(policy);
+    if (!o.prompt.empty())
+        session.run({.prompt = o.prompt, .max_new_tokens = o.max_new_tokens, .policy = policy});
+    else if (!(policy == gs::Policy{}))
+        session.set_policy(policy);
     GS_TRY_VOID(finish(session));
     if (!o.compare_policy.empty()) {
         GS_TRY(const gs::Policy other, parse_policy(o.compare_policy));
@@ -77,21 +80,26 @@ std::string view_names() {
 gs::Result<void> render_screenshot(const ScreenshotOptions& o) {
     GS_TRY(const gs::Policy what_if, parse_policy(o.what_if));
     ThemeKind theme = ThemeKind::kDark;
-    if (!parse_theme(o.theme, theme)) return gs::Error{gs::ErrorKind::kUsage, "unknown_theme", "There is no theme " + o.theme, "the themes are dark and light", "--theme dark"};
-    GS_TRY(std::unique_ptr<Shell> shell, Shell::create({.headless = true, .width = o.width, .height = o.height, .scale = o.scale, .theme = theme, .validation = o.validate}));
+    if (!parse_theme(o.theme, theme))
+        return gs::Error{gs::ErrorKind::kUsage, "unknown_theme", "There is no theme " + o.theme, "the themes are dark and light",
+                         "--theme dark"};
+    GS_TRY(std::unique_ptr<Shell> shell,
+           Shell::create(
+               {.headless = true, .width = o.width, .height = o.height, .scale = o.scale, .theme = theme, .validation = o.validate}));
     ViewSettings settings;
     if (!o.prompt.empty()) settings.prompt = o.prompt;
     gs::Session session({.ops = o.ops, .reference_ops = o.reference_ops});
     AppUi ui(session, shell->heatmaps(), settings);
     if (!o.view.empty() && !ui.show_only(o.view))
-        return gs::Error{gs::ErrorKind::kUsage, "unknown_view", "There is no view " + o.view, "the views are " + view_names(), "Leave --view out for the whole window"};
+        return gs::Error{gs::ErrorKind::kUsage, "unknown_view", "There is no view " + o.view, "the views are " + view_names(),
+                         "Leave --view out for the whole window"};
     GS_TRY_VOID(prepare(session, o));
     Drawer drawer{session, ui, *shell, {o.theme, o.scale}};
     GS_TRY_VOID(shell->run_frames(1, drawer));
     ui.selected() = o.pick;
     if (!o.what_if.empty()) ui.what_if().set_policy(what_if);
     if (!o.compare_policy.empty()) ui.raise("compare");
-    for (int pass = 0; pass < 2; ++pass) {                    // panels ask for what they lack while they draw
+    for (int pass = 0; pass < 2; ++pass) {  // panels ask for what they lack while they draw
         GS_TRY_VOID(shell->run_frames(kSettleFrames, drawer));
         GS_TRY_VOID(finish(session));
     }
@@ -113,7 +121,7 @@ gs::Result<WindowBench> bench_frames(const gs::TraceSnapshot& trace, int width, 
     AppUi ui(session, shell->heatmaps(), settings);
     Drawer drawer{session, ui, *shell, {"dark", 1}};
     GS_TRY_VOID(shell->run_frames(1, drawer));
-    GS_TRY([[maybe_unused]] const Picture first, shell->picture());   // waits for the device
+    GS_TRY([[maybe_unused]] const Picture first, shell->picture());  // waits for the device
     bench.first_frame_ms = since_start_ms();
     if (have_run) {
         GS_TRY_VOID(finish(session));
@@ -129,8 +137,10 @@ gs::Result<WindowBench> bench_frames(const gs::TraceSnapshot& trace, int width, 
     const auto draw_large = [&](FrameInfo& info) { ui.draw(state, theme_of(shell->theme()), {"dark", info.scale}, info.time_seconds); };
     GS_TRY_VOID(shell->run_frames(30, draw_large));
     shell->restart_stats();
-    InputScript script;                                       // the pointer wanders over every panel, as it does in use
-    for (int i = 0; i < 200; ++i) script.move({static_cast<float>(width) * static_cast<float>(i % 40) / 40, static_cast<float>(height) * static_cast<float>(i) / 200});
+    InputScript script;  // the pointer wanders over every panel, as it does in use
+    for (int i = 0; i < 200; ++i)
+        script.move(
+            {static_cast<float>(width) * static_cast<float>(i % 40) / 40, static_cast<float>(height) * static_cast<float>(i) / 200});
     GS_TRY_VOID(shell->run_script(script.events(), draw_large));
     const FrameStats::Summary summary = shell->stats().summary();
     bench.ui_thread_ms_median = summary.median_ms;

@@ -55,7 +55,8 @@ void read_sampler(const Json& object, gs::SamplerSettings& sampler) {
 }  // namespace
 
 void read_settings(const Json& values, ViewSettings& settings, Appearance& appearance) {
-    if (const Json* theme = find(values, "theme"); theme && (*theme == "dark" || *theme == "light")) appearance.theme = theme->get<std::string>();
+    if (const Json* theme = find(values, "theme"); theme && (*theme == "dark" || *theme == "light"))
+        appearance.theme = theme->get<std::string>();
     read_number(values, "scale", appearance.scale, kMinScale, kMaxScale);
     read_name(values, "quantity", kQuantityNames, settings.quantity);
     read_name(values, "token_color", kTokenColorNames, settings.token_color);
@@ -66,7 +67,8 @@ void read_settings(const Json& values, ViewSettings& settings, Appearance& appea
     read_bool(values, "k_hint_done", settings.k_hint_done);
     read_number(values, "max_new_tokens", settings.max_new_tokens, 1, 1 << 20);
     read_sampler(values, settings.sampler);
-    if (const Json* prompt = find(values, "prompt"); prompt && prompt->is_string() && prompt->get_ref<const std::string&>().size() <= kMaxPromptBytes)
+    if (const Json* prompt = find(values, "prompt");
+        prompt && prompt->is_string() && prompt->get_ref<const std::string&>().size() <= kMaxPromptBytes)
         settings.prompt = prompt->get<std::string>();
 }
 

@@ -9,7 +9,8 @@
 
 namespace app {
 
-AppUi::AppUi(gs::Session& session, HeatmapRenderer& heatmaps, ViewSettings& settings) : m_session(session), m_heatmaps(heatmaps), m_settings(settings) {
+AppUi::AppUi(gs::Session& session, HeatmapRenderer& heatmaps, ViewSettings& settings)
+    : m_session(session), m_heatmaps(heatmaps), m_settings(settings) {
     for (const ViewRow& row : all_views()) m_panels.push_back({&row, row.make(), std::string(row.title) + "###" + row.id, true});
 }
 AppUi::~AppUi() = default;
@@ -54,7 +55,7 @@ void AppUi::new_state(const gs::SessionState& state) {
     settle_what_if(state, m_what_if);
     m_history.observe(state.policy);
     const uint64_t run_id = state.run ? state.run->id : 0;
-    if (run_id != m_run_id) {              // positions mean other tokens now; layer and expert keep their meaning within a model
+    if (run_id != m_run_id) {  // positions mean other tokens now; layer and expert keep their meaning within a model
         m_selected.token = -1;
         if (!m_what_if.pending) m_what_if.set_policy(std::nullopt);
         const gs::TraceSnapshot& trace = m_what_if.run_trace();
@@ -72,8 +73,16 @@ void AppUi::draw(const gs::SessionState& state, const Theme& theme, const Appear
     new_state(state);
     m_hovered = m_hovered_next;
     m_hovered_next = {};
-    ViewContext context{.state = state, .session = m_session, .selected = m_selected, .hovered = m_hovered, .hovered_next = m_hovered_next,
-                        .settings = m_settings, .what_if = m_what_if, .heatmaps = m_heatmaps, .theme = theme, .scale = appearance.scale,
+    ViewContext context{.state = state,
+                        .session = m_session,
+                        .selected = m_selected,
+                        .hovered = m_hovered,
+                        .hovered_next = m_hovered_next,
+                        .settings = m_settings,
+                        .what_if = m_what_if,
+                        .heatmaps = m_heatmaps,
+                        .theme = theme,
+                        .scale = appearance.scale,
                         .time_seconds = time_seconds};
     if (m_single) {
         draw_single(context, *m_single);
@@ -83,7 +92,7 @@ void AppUi::draw(const gs::SessionState& state, const Theme& theme, const Appear
         handle_keys(context, appearance);
     }
     draw_dialogs(context, appearance);
-    if (!(m_hovered == m_hovered_next)) context.keep_awake(0.02);     // others light up one frame later
+    if (!(m_hovered == m_hovered_next)) context.keep_awake(0.02);  // others light up one frame later
     if (state.activity != gs::Activity::kIdle) context.keep_awake(0.25);
     m_awake_until = context.awake_until;
 }
@@ -92,7 +101,8 @@ void AppUi::draw_single(ViewContext& context, Panel& panel) {
     const ImGuiViewport* screen = ImGui::GetMainViewport();
     ImGui::SetNextWindowPos(screen->Pos);
     ImGui::SetNextWindowSize(screen->Size);
-    ImGui::Begin(panel.title.c_str(), nullptr, ImGuiWindowFlags_NoDecoration | ImGuiWindowFlags_NoMove | ImGuiWindowFlags_NoSavedSettings | ImGuiWindowFlags_NoDocking);
+    ImGui::Begin(panel.title.c_str(), nullptr,
+                 ImGuiWindowFlags_NoDecoration | ImGuiWindowFlags_NoMove | ImGuiWindowFlags_NoSavedSettings | ImGuiWindowFlags_NoDocking);
     panel.view->draw(context);
     ImGui::End();
 }
@@ -106,7 +116,8 @@ void AppUi::draw_bar(ViewContext& context, Panel& panel, bool at_top) {
     ImGui::PushStyleVar(ImGuiStyleVar_WindowPadding, padding);
     ImGui::PushStyleVar(ImGuiStyleVar_WindowRounding, 0);
     const float height = content + 2 * padding.y;
-    const ImGuiWindowFlags flags = ImGuiWindowFlags_NoScrollbar | ImGuiWindowFlags_NoScrollWithMouse | ImGuiWindowFlags_NoSavedSettings | ImGuiWindowFlags_NoDecoration;
+    const ImGuiWindowFlags flags = ImGuiWindowFlags_NoScrollbar | ImGuiWindowFlags_NoScrollWithMouse | ImGuiWindowFlags_NoSavedSettings |
+                                   ImGuiWindowFlags_NoDecoration;
     if (ImGui::BeginViewportSideBar(panel.title.c_str(), ImGui::GetMainViewport(), at_top ? ImGuiDir_Up : ImGuiDir_Down, height, flags)) {
         const float top = ImGui::GetCursorPosY();
         panel.view->draw(context);
@@ -138,7 +149,8 @@ void AppUi::draw_panels(ViewContext& context) {
     const ImGuiID dockspace = ImGui::GetID("gatescope_dock");
     if (ImGui::DockBuilderGetNode(dockspace) == nullptr || m_build_layout) build_layout(dockspace);
     m_build_layout = false;
-    ImGui::DockSpaceOverViewport(dockspace, ImGui::GetMainViewport(), ImGuiDockNodeFlags_NoWindowMenuButton | ImGuiDockNodeFlags_NoCloseButton);
+    ImGui::DockSpaceOverViewport(dockspace, ImGui::GetMainViewport(),
+                                 ImGuiDockNodeFlags_NoWindowMenuButton | ImGuiDockNodeFlags_NoCloseButton);
     for (Panel& panel : m_panels) {
         if (panel.row->dock == Dock::kTop || panel.row->dock == Dock::kStatus || !panel.shown) continue;
         if (ImGui::Begin(panel.title.c_str(), nullptr, ImGuiWindowFlags_NoFocusOnAppearing)) panel.view->draw(context);
@@ -155,13 +167,15 @@ void AppUi::build_layout(ImGuiID dockspace) {
     ImGui::DockBuilderSetNodeSize(dockspace, size);
     ImGuiID center = dockspace, right = 0, bottom = 0, beside = 0;
     const bool wide = size.x - unit * 24 > unit * 62;
-    const float height = ImGui::GetMainViewport()->Size.y;                // the bars have not taken their share yet in the first frame
-    if (size.x < unit * 46 || height < unit * 20) {                      // at 300 % on a small screen: everything in tabs
+    const float height = ImGui::GetMainViewport()->Size.y;  // the bars have not taken their share yet in the first frame
+    if (size.x < unit * 46 || height < unit * 20) {         // at 300 % on a small screen: everything in tabs
         right = bottom = center;
     } else {
         ImGui::DockBuilderSplitNode(center, ImGuiDir_Right, std::clamp(unit * 24 / size.x, 0.2f, 0.4f), &right, &center);
-        if (height < unit * 32) bottom = center;
-        else ImGui::DockBuilderSplitNode(center, ImGuiDir_Down, std::clamp(unit * 13.5f / size.y, 0.26f, 0.42f), &bottom, &center);
+        if (height < unit * 32)
+            bottom = center;
+        else
+            ImGui::DockBuilderSplitNode(center, ImGuiDir_Down, std::clamp(unit * 13.5f / size.y, 0.26f, 0.42f), &bottom, &center);
     }
     if (wide) ImGui::DockBuilderSplitNode(center, ImGuiDir_Right, 0.42f, &beside, &center);
     for (const Panel& panel : m_panels) {
@@ -174,7 +188,7 @@ void AppUi::build_layout(ImGuiID dockspace) {
         if (node) ImGui::DockBuilderDockWindow(panel.title.c_str(), node);
     }
     ImGui::DockBuilderFinish(dockspace);
-    for (const ImGuiID node : {center, beside, bottom}) {                // the first panel of each group in front
+    for (const ImGuiID node : {center, beside, bottom}) {  // the first panel of each group in front
         ImGuiDockNode* built = node ? ImGui::DockBuilderGetNode(node) : nullptr;
         if (built && built->Windows.Size > 0) built->SelectedTabId = built->Windows[0]->TabId;
     }
@@ -184,11 +198,13 @@ void AppUi::draw_dialogs(ViewContext& context, const Appearance& appearance) {
     if (context.wants_open_file || m_ask_open) ask_open(context.state);
     m_ask_open = false;
     if (m_file_dialog.is_open()) {
-        context.keep_awake(0.2);           // a dialog of the desktop is polled
+        context.keep_awake(0.2);  // a dialog of the desktop is polled
         if (const auto path = m_file_dialog.draw()) {
             m_last_folder = path->parent_path();
-            if (m_dialog_saves) m_session.save_trace(*path);
-            else open_path(*path);
+            if (m_dialog_saves)
+                m_session.save_trace(*path);
+            else
+                open_path(*path);
         }
     }
     m_load_dialog.draw(context);

@@ -1,5 +1,5 @@
-// Everything that is drawn in one frame: menu, fixed bars, docked panels, dialogs, shortcuts. Knows no window and no graphics device, so that
-// the window, the screenshot and the tests draw the very same thing.
+// Everything that is drawn in one frame: menu, fixed bars, docked panels, dialogs, shortcuts. Knows no window and no graphics device, so
+// that the window, the screenshot and the tests draw the very same thing.
 #pragma once
 
 #include <filesystem>
@@ -53,7 +53,7 @@ private:
     struct Panel {
         const ViewRow* row;
         std::unique_ptr<View> view;
-        std::string title;                 ///< "Heatmap###heatmap"
+        std::string title;  ///< "Heatmap###heatmap"
         bool shown = true;
     };
     void new_state(const gs::SessionState& state);

@@ -9,7 +9,8 @@
 
 namespace app {
 
-/// To a temporary name beside it, flushed, then renamed; makes the folder if need be. Errors: kRun "cannot_write" with the path and the reason.
+/// To a temporary name beside it, flushed, then renamed; makes the folder if need be. Errors: kRun "cannot_write" with the path and the
+/// reason.
 gs::Result<void> write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
 /// Errors: kInput "cannot_read" with the path and the reason, also for files over 64 MiB.

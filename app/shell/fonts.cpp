@@ -14,7 +14,8 @@ static gs::Result<ImFont*> add_font(const char* file, const ImFontConfig& config
     const std::filesystem::path path = asset_path(std::string("fonts/") + file);
     std::error_code ignored;
     // Asked first: ImGui asserts on a missing file.
-    ImFont* font = std::filesystem::is_regular_file(path, ignored) ? ImGui::GetIO().Fonts->AddFontFromFileTTF(path.c_str(), 0, &config) : nullptr;
+    ImFont* font =
+        std::filesystem::is_regular_file(path, ignored) ? ImGui::GetIO().Fonts->AddFontFromFileTTF(path.c_str(), 0, &config) : nullptr;
     if (font) return font;
     return gs::Error{gs::ErrorKind::kInput, "font_missing", "Cannot load the font " + path.string(), "the file is missing or not a font",
                      "Set GATESCOPE_ASSETS to the assets folder of Gatescope"};

@@ -25,8 +25,8 @@ public:
 
     /// Until the device is done with the frame before: what it used may be changed then.
     gs::Result<void> wait();
-    /// `before` records outside, `inside` inside the pass that starts with `clear` (0xRRGGBB). False: the surface is out of date and the picture
-    /// was not shown; resize() and draw again.
+    /// `before` records outside, `inside` inside the pass that starts with `clear` (0xRRGGBB). False: the surface is out of date and the
+    /// picture was not shown; resize() and draw again.
     gs::Result<bool> draw(uint32_t clear, const Record& before, const Record& inside);
     /// The frame drawn last. Errors: those of vulkan_error.
     gs::Result<Picture> read_back();

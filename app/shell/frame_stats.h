@@ -11,7 +11,7 @@ class FrameStats {
 public:
     struct Summary {
         uint64_t n_frames = 0;                   ///< drawn since the start
-        double min_ms = 0, median_ms = 0, max_ms = 0;   ///< UI thread per frame over the newest kKept: panels and recording, without waiting
+        double min_ms = 0, median_ms = 0, max_ms = 0;  ///< UI thread per frame over the newest kKept: panels and recording, without waiting
     };
     void add(double ui_ms);
     /// Forgets the times, not the count of frames.

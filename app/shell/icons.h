@@ -1,5 +1,5 @@
-// Icons: code points of Font Awesome 6 Free Solid, merged into both fonts. A label is "ICON_PLAY  Run###run": the ID after ### is what tests and
-// settings use, so that an icon or a translation never changes it.
+// Icons: code points of Font Awesome 6 Free Solid, merged into both fonts. A label is "ICON_PLAY  Run###run": the ID after ### is what
+// tests and settings use, so that an icon or a translation never changes it.
 #pragma once
 
 #define ICON_PLAY "\uf04b"

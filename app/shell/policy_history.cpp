@@ -11,7 +11,7 @@ void PolicyHistory::observe(const gs::Policy& policy) {
         m_moving = false;
         return;
     }
-    if (m_moving) return;                  // the session still reports the one from before the undo
+    if (m_moving) return;  // the session still reports the one from before the undo
     m_steps.resize(m_now + 1);
     m_steps.push_back(policy);
     if (m_steps.size() > kMaxSteps) m_steps.erase(m_steps.begin());

@@ -21,7 +21,7 @@ private:
     static constexpr size_t kMaxSteps = 200;
     std::vector<gs::Policy> m_steps;
     size_t m_now = 0;
-    bool m_moving = false;                 ///< an undo was sent and is not in force yet
+    bool m_moving = false;  ///< an undo was sent and is not in force yet
 };
 
 }  // namespace app

@@ -18,8 +18,9 @@ void Settings::set_aside(const fs::path& file, const std::string& why) {
     const fs::path aside = file.string() + ".broken";
     std::error_code error;
     fs::rename(file, aside, error);
-    m_problems.push_back({gs::ErrorKind::kInput, "settings_broken", "Cannot use " + file.string(), why,
-                          error ? "It stays where it is; the defaults are used" : "It is now " + aside.filename().string() + "; the defaults are used"});
+    m_problems.push_back(
+        {gs::ErrorKind::kInput, "settings_broken", "Cannot use " + file.string(), why,
+         error ? "It stays where it is; the defaults are used" : "It is now " + aside.filename().string() + "; the defaults are used"});
 }
 
 void Settings::load_values() {
@@ -49,7 +50,8 @@ void Settings::load_layout() {
 gs::Result<void> Settings::save() {
     if (m_folder.empty() || values == m_saved) return {};
     // Replaced rather than refused: a prompt may hold bytes that are not UTF-8.
-    GS_TRY_VOID(write_file_atomically(m_folder / "settings.json", values.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"));
+    GS_TRY_VOID(
+        write_file_atomically(m_folder / "settings.json", values.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"));
     m_saved = values;
     return {};
 }

@@ -1,5 +1,5 @@
-// The settings file and the window's layout beside it, both in the user's configuration folder. A file that cannot be read is set aside and named in
-// a message: settings never keep the program from starting (ux.md R33).
+// The settings file and the window's layout beside it, both in the user's configuration folder. A file that cannot be read is set aside and
+// named in a message: settings never keep the program from starting (ux.md R33).
 #pragma once
 
 #include <filesystem>

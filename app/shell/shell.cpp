@@ -157,7 +157,8 @@ bool Shell::Impl::take_input() {
 
 gs::Result<void> Shell::run(const DrawUi& draw) {
     Impl& m = *m_impl;
-    if (!m.window) return gs::Error{gs::ErrorKind::kUsage, "headless", "Cannot run a window", "the shell was made headless", "Use run_frames"};
+    if (!m.window)
+        return gs::Error{gs::ErrorKind::kUsage, "headless", "Cannot run a window", "the shell was made headless", "Use run_frames"};
     while (!m.window->should_close() && !m.close_asked) {
         const double now = m.now(), left = m.options.exit_after_seconds - now;
         if (m.options.exit_after_seconds > 0 && left <= 0) break;

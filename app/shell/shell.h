@@ -1,5 +1,5 @@
-// The window and everything under the panels: Vulkan, Dear ImGui, the frame loop, pictures. Headless it is the same without a window: frames are
-// drawn off screen on request.
+// The window and everything under the panels: Vulkan, Dear ImGui, the frame loop, pictures. Headless it is the same without a window:
+// frames are drawn off screen on request.
 //
 //   GS_TRY(auto shell, Shell::create({.headless = true, .width = 1600, .height = 900}));
 //   GS_TRY_VOID(shell->run_frames(6, draw));          // panels settle over the first frames
@@ -49,8 +49,8 @@ public:
     static gs::Result<std::unique_ptr<Shell>> create(const ShellOptions& options);
     ~Shell();                                    ///< after every Heatmap; keeps settings and layout
 
-    /// The window's loop: sleeps while nothing happens. Until it is closed. Errors (kDevice): "device_lost" and others of vulkan_error; what was on
-    /// screen cannot be drawn any more, the engine is untouched.
+    /// The window's loop: sleeps while nothing happens. Until it is closed. Errors (kDevice): "device_lost" and others of vulkan_error;
+    /// what was on screen cannot be drawn any more, the engine is untouched.
     gs::Result<void> run(const DrawUi& draw);
     /// n frames now, also headless.
     gs::Result<void> run_frames(int n, const DrawUi& draw);

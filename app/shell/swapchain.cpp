@@ -23,12 +23,13 @@ gs::Result<VkSurfaceFormatKHR> Swapchain::choose_format() const {
     GS_VK(vkGetPhysicalDeviceSurfaceFormatsKHR(m_gpu.physical(), m_gpu.surface(), &count, nullptr));
     std::vector<VkSurfaceFormatKHR> formats(count);
     GS_VK(vkGetPhysicalDeviceSurfaceFormatsKHR(m_gpu.physical(), m_gpu.surface(), &count, formats.data()));
-    // By name, not the first: that is often an sRGB one, which would brighten every colour. A blit turns our order of channels into R8G8B8A8.
+    // By name, not the first: that is often an sRGB one, which would brighten every colour. A blit turns our order of channels into
+    // R8G8B8A8.
     for (VkFormat wanted : {kTargetFormat, VK_FORMAT_R8G8B8A8_UNORM, VK_FORMAT_A8B8G8R8_UNORM_PACK32})
         for (const VkSurfaceFormatKHR& format : formats)
             if (format.format == wanted) return format;
-    return gs::Error{gs::ErrorKind::kDevice, "no_surface_format", "This display cannot show our pictures", "it offers no plain 8-bit colour format",
-                     "Use `gatescope screenshot`, which needs no display"};
+    return gs::Error{gs::ErrorKind::kDevice, "no_surface_format", "This display cannot show our pictures",
+                     "it offers no plain 8-bit colour format", "Use `gatescope screenshot`, which needs no display"};
 }
 
 gs::Result<bool> Swapchain::make(uint32_t width_px, uint32_t height_px) {
@@ -90,8 +91,8 @@ gs::Result<bool> Swapchain::acquire() {
     return true;
 }
 
-static void change_layout(VkCommandBuffer commands, VkImage image, VkImageLayout from, VkImageLayout to, VkAccessFlags wrote, VkAccessFlags will,
-                          VkPipelineStageFlags next) {
+static void change_layout(VkCommandBuffer commands, VkImage image, VkImageLayout from, VkImageLayout to, VkAccessFlags wrote,
+                          VkAccessFlags will, VkPipelineStageFlags next) {
     VkImageMemoryBarrier barrier{VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER};
     barrier.srcAccessMask = wrote;
     barrier.dstAccessMask = will;
@@ -135,7 +136,8 @@ gs::Result<bool> Swapchain::present() {
     // Only a new size is worth new images: some drivers call every picture suboptimal, and would keep the window awake for ever.
     VkSurfaceCapabilitiesKHR can;
     GS_VK(vkGetPhysicalDeviceSurfaceCapabilitiesKHR(m_gpu.physical(), m_gpu.surface(), &can));
-    return can.currentExtent.width == UINT32_MAX || (can.currentExtent.width == m_extent.width && can.currentExtent.height == m_extent.height);
+    return can.currentExtent.width == UINT32_MAX ||
+           (can.currentExtent.width == m_extent.width && can.currentExtent.height == m_extent.height);
 }
 
 }  // namespace app

@@ -1,4 +1,5 @@
-// The images of a window. Frames are drawn into an image of our own and copied here, so that a window and a screenshot are the same picture.
+// The images of a window. Frames are drawn into an image of our own and copied here, so that a window and a screenshot are the same
+// picture.
 #pragma once
 
 #include <vector>
@@ -14,8 +15,8 @@ public:
     Swapchain(const Swapchain&) = delete;
     Swapchain& operator=(const Swapchain&) = delete;
 
-    /// For the surface's present size (width_px x height_px where the surface leaves that open). The device is idle. False: the surface has no
-    /// area now (minimised); keep the old images and try later. Errors: kDevice "no_surface_format", those of vulkan_error.
+    /// For the surface's present size (width_px x height_px where the surface leaves that open). The device is idle. False: the surface has
+    /// no area now (minimised); keep the old images and try later. Errors: kDevice "no_surface_format", those of vulkan_error.
     gs::Result<bool> make(uint32_t width_px, uint32_t height_px);
     VkExtent2D extent() const { return m_extent; }
 

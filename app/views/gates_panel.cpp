@@ -192,7 +192,7 @@ void GatesPanel::rules(ViewContext& context, ImVec2 size) {
     const ImVec2 start = ImGui::GetCursorScreenPos();
     const double high = round_up_axis(static_cast<double>(m_data.largest_weight()));
     const auto n = static_cast<float>(m_data.rules.size());
-    const float below = unit * 1.3f, each = std::max((size.y - below) / n, unit * 4.2f);
+    const float below = unit * 1.3f, each = std::max((size.y - below) / n, unit * 3.4f);
     const float margin = ImGui::CalcTextSize("0.888").x + unit * 0.5f;
     // Titles take two lines in every row, or in none, so that the rows stay comparable.
     float widest = 0;

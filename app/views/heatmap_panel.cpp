@@ -113,7 +113,17 @@ void HeatmapPanel::toolbar(ViewContext& context, Pick& pick) {
         if (layer_stepper("layer", info, pick.moe_layer)) context.selected.moe_layer = pick.moe_layer;
     }
     quantity_controls(context);
-    color_controls(context);
+    if (ImGui::GetWindowHeight() > ImGui::GetFontSize() * 24) {
+        color_controls(context);
+    } else {                                               // a low panel keeps its height for the picture (ux.md R8)
+        same_line_if_fits(button_width("More"));
+        if (ImGui::Button("More###more")) ImGui::OpenPopup("more");
+        tooltip("Colour map, range, following the newest token");
+        if (ImGui::BeginPopup("more")) {
+            color_controls(context);
+            ImGui::EndPopup();
+        }
+    }
     badge_on_line(context, info.provenance);
 }
 

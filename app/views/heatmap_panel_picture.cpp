@@ -123,7 +123,8 @@ int RoutePicture::row_of(const Pick& pick) const {
 
 ValueRange color_range(const RoutePicture& picture, const gs::RouterSpec& router, bool auto_range) {
     const ValueRange data = picture.data_range();
-    if (auto_range) return data;
+    // Nearly 0 is drawn as 0: a bar that starts at 1e-5 would only look as if that mattered.
+    if (auto_range) return data.low >= 0 && data.low < 0.1f * data.high ? ValueRange{0, data.high} : data;
     const PictureSpec& spec = picture.spec();
     const float largest_weight = std::max(1.0f, router.scale);
     if (spec.kind == PictureKind::kTokenLayer) {

@@ -274,9 +274,10 @@ void HistogramPanel::draw(ViewContext& context) {
     const ImVec2 room = ImGui::GetContentRegionAvail();
     const bool wide = room.x > 46 * unit && room.x > 1.5f * room.y;
     const float left = wide ? std::floor(room.x * 0.5f) : room.x;
+    if (wide) tiles(context, moe_layer);                   // all six in one row: low panels keep room for the charts
     ImGui::BeginChild("one", {left, wide ? 0 : std::max(17 * unit, room.y * 0.56f)});
-    tiles(context, moe_layer);
-    caption(fmt::format("Share of the {} tokens that used each expert. Dashed: uniform, k/E = {}. Grey band: 95 % of what chance gives for this T; bars inside it are muted.", stats.load.n_tokens,
+    if (!wide) tiles(context, moe_layer);
+    caption(fmt::format("Share of {} tokens that used the expert. Dashed: uniform, {}. Grey band: 95 % of chance at this T; bars inside are muted.", stats.load.n_tokens,
                         format_percent(stats.null.share)));
     large(context, moe_layer, {ImGui::GetContentRegionAvail().x, std::max(7 * unit, ImGui::GetContentRegionAvail().y)});
     ImGui::EndChild();

@@ -1,9 +1,9 @@
 // Everything about the selected token, layer and expert.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-
-#include <fmt/format.h>
 
 #include "app/views/inspector_router.h"
 #include "app/views/layer_stats.h"
@@ -43,8 +43,10 @@ public:
         if (trace.empty()) {
             if (empty_state("Nothing to inspect yet", "Select a token, a layer or an expert in any panel, once a run is on screen.",
                             context.state.can_run() ? "Run the prompt" : "Open a file…")) {
-                if (context.state.can_run()) context.session.run(make_request(context));
-                else context.wants_open_file = true;
+                if (context.state.can_run())
+                    context.session.run(make_request(context));
+                else
+                    context.wants_open_file = true;
             }
             return;
         }
@@ -75,7 +77,7 @@ private:
         int token;
         float weight;
     };
-    std::vector<User> m_users;             ///< tokens that used the expert, largest weight first, at most 12
+    std::vector<User> m_users;  ///< tokens that used the expert, largest weight first, at most 12
     double m_mean_weight = 0;
     uint64_t m_users_revision = 0;
     int m_users_layer = -1, m_users_expert = -1;
@@ -108,10 +110,14 @@ void Inspector::draw_token(ViewContext& context, const gs::TraceSnapshot& trace,
     key_value("bytes", fit_text(hex_bytes(row.text), ImGui::GetFontSize() * 12), code_points(row.text).c_str());
     key_value("phase", row.phase == gs::Phase::kPrefill ? "prefill (read from the prompt)" : "decode (generated)");
     if (!std::isnan(row.logprob))
-        key_value("log prob.", fmt::format("{} nats  ({})", format_number(row.logprob), format_percent(std::exp(static_cast<double>(row.logprob)))),
+        key_value("log prob.",
+                  fmt::format("{} nats  ({})", format_number(row.logprob), format_percent(std::exp(static_cast<double>(row.logprob)))),
                   "Natural log of the probability that the model gave this token, over the whole vocabulary at temperature 1");
-    else key_value("log prob.", "none: nothing came before it");
-    if (!std::isnan(row.entropy)) key_value("entropy", fmt::format("{} nats", format_number(row.entropy)), "Of the next-token distribution this token was drawn from");
+    else
+        key_value("log prob.", "none: nothing came before it");
+    if (!std::isnan(row.entropy))
+        key_value("entropy", fmt::format("{} nats", format_number(row.entropy)),
+                  "Of the next-token distribution this token was drawn from");
     key_value("policy", trace.policy(pick.token).to_text(), "Routing rule in force for this token");
     provenance_badge(context, trace.info().provenance);
 }
@@ -126,7 +132,9 @@ void Inspector::draw_layer(ViewContext& context, const gs::TraceSnapshot& trace,
     key_value("experts", fmt::format("{} of {}", weights.size(), trace.n_experts()));
     key_value("Σ weights", format_number(sum), "Sum of the applied weights of this token at this layer");
     key_value("router entropy", fmt::format("{} nats", format_number(m_reader.scalar(RouteScalar::kEntropy, pick.moe_layer, pick.token))),
-              fmt::format("Entropy of the preference over {} experts; even = ln {} = {}", trace.n_experts(), trace.n_experts(), format_number(std::log(trace.n_experts()))).c_str());
+              fmt::format("Entropy of the preference over {} experts; even = ln {} = {}", trace.n_experts(), trace.n_experts(),
+                          format_number(std::log(trace.n_experts())))
+                  .c_str());
     const float margin = m_reader.scalar(RouteScalar::kMargin, pick.moe_layer, pick.token);
     key_value("margin at k", std::isnan(margin) ? "none: all are chosen" : fmt::format("{} logits", format_number(margin)),
               "Worst chosen minus best rejected router logit: how close the decision was");
@@ -140,20 +148,29 @@ void Inspector::draw_expert(ViewContext& context, const gs::TraceSnapshot& trace
     const int expert = pick.expert >= 0 ? pick.expert : ids.empty() ? 0 : ids[0];
     ImGui::Separator();
     const std::string title = fmt::format("Expert {}{}", expert, pick.expert < 0 ? " (first choice)" : "");
-    if (const int move = stepper("expert", title, "Expert before", "Next expert")) context.selected.expert = std::clamp(expert + move, 0, trace.n_experts() - 1);
+    if (const int move = stepper("expert", title, "Expert before", "Next expert"))
+        context.selected.expert = std::clamp(expert + move, 0, trace.n_experts() - 1);
     const LayerStats& stats = m_stats.layer(pick.moe_layer);
     const auto e = static_cast<size_t>(expert);
-    const char* const phase = context.settings.phase == gs::PhaseFilter::kBoth ? "" : context.settings.phase == gs::PhaseFilter::kPrefill ? " prefill" : " decode";
+    const char* const phase = context.settings.phase == gs::PhaseFilter::kBoth      ? ""
+                              : context.settings.phase == gs::PhaseFilter::kPrefill ? " prefill"
+                                                                                    : " decode";
     if (stats.load.n_tokens == 0) {
         dim_text("No token of this phase yet.");
         return;
     }
-    key_value("load", fmt::format("{} of {}{} tokens ({})", stats.load.counts[e], stats.load.n_tokens, phase, format_percent(stats.share(expert))),
+    key_value("load",
+              fmt::format("{} of {}{} tokens ({})", stats.load.counts[e], stats.load.n_tokens, phase, format_percent(stats.share(expert))),
               "Tokens of this run that used the expert at this layer");
     const double share = stats.share(expert);
     const char* const verdict = share > stats.null.band_high ? "above" : share < stats.null.band_low ? "below" : "inside";
-    key_value("if uniform", fmt::format("{} ({}–{}): {}", format_percent(stats.null.share), format_percent(stats.null.band_low), format_percent(stats.null.band_high), verdict),
-              fmt::format("A router without any preference gives every expert k/E of the tokens; 95 % of such experts lie in the band for T = {}", stats.load.n_tokens).c_str());
+    key_value(
+        "if uniform",
+        fmt::format("{} ({}–{}): {}", format_percent(stats.null.share), format_percent(stats.null.band_low),
+                    format_percent(stats.null.band_high), verdict),
+        fmt::format("A router without any preference gives every expert k/E of the tokens; 95 % of such experts lie in the band for T = {}",
+                    stats.load.n_tokens)
+            .c_str());
     key_value("rank", fmt::format("{} of {} by load", stats.rank(expert), trace.n_experts()));
     draw_users(context, trace, pick.moe_layer, expert);
 }

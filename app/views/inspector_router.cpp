@@ -1,11 +1,11 @@
 #include "app/views/inspector_router.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <climits>
 #include <cmath>
 #include <numeric>
-
-#include <fmt/format.h>
 
 #include "app/views/pick_card.h"
 #include "app/widgets/ui_kit.h"
@@ -63,8 +63,8 @@ void RouterTable::draw_row(ViewContext& context, const Pick& pick, int place) {
         pick_card(context, context.hovered_next);
     }
     ImGui::TableNextColumn();
-    share_bar(m_high > 0 ? facts.preference / m_high : 0, with_alpha(chosen ? theme.accent : theme.text_dim, chosen ? 0.55f : 0.28f), format_number(facts.preference).c_str(),
-              {ImGui::GetContentRegionAvail().x, ImGui::GetTextLineHeight()});
+    share_bar(m_high > 0 ? facts.preference / m_high : 0, with_alpha(chosen ? theme.accent : theme.text_dim, chosen ? 0.55f : 0.28f),
+              format_number(facts.preference).c_str(), {ImGui::GetContentRegionAvail().x, ImGui::GetTextLineHeight()});
     if (m_score_differs) {
         ImGui::TableNextColumn();
         ImGui::TextUnformatted(std::isinf(facts.selection) ? "masked" : format_number(facts.selection).c_str());

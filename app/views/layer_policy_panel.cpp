@@ -273,10 +273,13 @@ void LayerPolicyPanel::chip(ViewContext& context, int moe_layer, int expert, flo
     changed(context, true);
 }
 
+/// Wide enough for the largest expert with a mark.
+float chip_width(int n_experts) { return std::max(ImGui::CalcTextSize(n_experts > 100 ? "888 ×" : "88 ×").x + ImGui::GetStyle().FramePadding.x, ImGui::GetFontSize() * 1.6f); }
+
 void LayerPolicyPanel::experts(ViewContext& context, int moe_layer) {
     const gs::TraceInfo& info = context.what_if.trace().info();
     caption(fmt::format("Experts of layer {}: click to mask (×), again to force (+), again to free.", model_layer(info, moe_layer)));
-    const float width = std::max(button_width("888 ×"), ImGui::GetFontSize() * 1.6f);
+    const float width = chip_width(info.router.n_experts);
     const float gap = ImGui::GetStyle().ItemSpacing.x, room = ImGui::GetContentRegionAvail().x;
     const int per_row = std::max(1, static_cast<int>((room + gap) / (width + gap)));
     for (int e = 0; e < info.router.n_experts; ++e) {
@@ -294,11 +297,11 @@ void LayerPolicyPanel::draw(ViewContext& context) {
     m_edits = split_layers(m_policy, trace.info().moe_layers);
     text_form(context);
     all_layers(context);
-    if (!can_rerun(context.state)) caption("The model of this run is not loaded: changes are answered from the recorded logits alone, as a what-if.");
+    if (!can_rerun(context.state)) caption_on_line("The model of this run is not loaded: changes are answered from the recorded logits.");
     const float unit = ImGui::GetFontSize();
     const ImVec2 room = ImGui::GetContentRegionAvail();
     const float spacing = ImGui::GetStyle().ItemSpacing.y, row_height = ImGui::GetFrameHeight() + spacing;
-    const int per_row = std::max(1, static_cast<int>(room.x / (button_width("888 ×") + ImGui::GetStyle().ItemSpacing.x)));
+    const int per_row = std::max(1, static_cast<int>((room.x + ImGui::GetStyle().ItemSpacing.x) / (chip_width(trace.n_experts()) + ImGui::GetStyle().ItemSpacing.x)));
     const int n_chip_rows = (trace.n_experts() + per_row - 1) / per_row;
     const float chips = std::min(static_cast<float>(n_chip_rows) * row_height + unit * 2, room.y * 0.4f);
     table(context, {0, std::max(unit * 7, room.y - chips - spacing)});

@@ -48,8 +48,10 @@ void describe(const std::filesystem::path& path, const gs::ModelEstimate& e, con
     key_value("family", e.spec.family);
     key_value("parameters", fmt::format("{}, {} active per token", format_count(e.total_params), format_count(e.active_params)));
     if (e.spec.is_moe())
-        key_value("experts", fmt::format("{} per layer, {} used, {} of {} layers", e.spec.router.n_experts, e.spec.router.n_used, e.spec.moe_layers.size(), e.spec.n_layers));
-    else key_value("experts", "none: a dense model has no routing to show");
+        key_value("experts", fmt::format("{} per layer, {} used, {} of {} layers", e.spec.router.n_experts, e.spec.router.n_used,
+                                         e.spec.moe_layers.size(), e.spec.n_layers));
+    else
+        key_value("experts", "none: a dense model has no routing to show");
     heading("Memory");
     part_row(0, "weights", e.weight_bytes, "Used in place from the file: pages come into memory as they are read");
     part_row(1, "context", e.kv_bytes, "Keys and values of the whole context");
@@ -67,7 +69,8 @@ void LoadDialog::draw(ViewContext& context) {
     m_open = estimate.has_value();
     ImGui::SetNextWindowPos(ImGui::GetMainViewport()->GetCenter(), ImGuiCond_Always, {0.5f, 0.5f});
     ImGui::SetNextWindowSize({std::min(ImGui::GetFontSize() * 32, ImGui::GetMainViewport()->WorkSize.x * 0.95f), 0});
-    if (!ImGui::BeginPopupModal("Load this model?###load_model", nullptr, ImGuiWindowFlags_NoSavedSettings | ImGuiWindowFlags_NoMove)) return;
+    if (!ImGui::BeginPopupModal("Load this model?###load_model", nullptr, ImGuiWindowFlags_NoSavedSettings | ImGuiWindowFlags_NoMove))
+        return;
     if (!estimate) {
         ImGui::CloseCurrentPopup();
         ImGui::EndPopup();
@@ -76,7 +79,8 @@ void LoadDialog::draw(ViewContext& context) {
     describe(estimate->first, estimate->second, context.theme);
     const std::string why_not = refusal(estimate->second);
     ImGui::Spacing();
-    if (why_not.empty()) dim_text("Runs on this machine's CPU. What is on screen stays until it is loaded.");
+    if (why_not.empty())
+        dim_text("Runs on this machine's CPU. What is on screen stays until it is loaded.");
     else {
         ImGui::PushStyleColor(ImGuiCol_Text, context.theme.error);
         ImGui::TextWrapped("%s", (why_not + " Close other programs, or choose a smaller or more quantized file.").c_str());

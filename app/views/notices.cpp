@@ -1,6 +1,6 @@
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "app/views/overlays.h"
 #include "app/widgets/token_text.h"
@@ -60,8 +60,10 @@ float notices_height(const gs::SessionState& state) {
 
 void draw_notices(ViewContext& context) {
     const auto& notices = context.state.notices;
-    for (size_t i = 0; i < std::min(notices.size(), most_shown()); ++i) draw_notice(context, notices[notices.size() - 1 - i]);   // newest first
-    if (notices.size() > most_shown()) dim_text(fmt::format("and {} older: they show up as the newer ones are dismissed", notices.size() - most_shown()));
+    for (size_t i = 0; i < std::min(notices.size(), most_shown()); ++i)
+        draw_notice(context, notices[notices.size() - 1 - i]);  // newest first
+    if (notices.size() > most_shown())
+        dim_text(fmt::format("and {} older: they show up as the newer ones are dismissed", notices.size() - most_shown()));
 }
 
 }  // namespace app

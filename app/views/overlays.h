@@ -26,7 +26,7 @@ std::string refusal(const gs::ModelEstimate& estimate);
 
 /// Theme and scale belong to the shell: what the user asked for comes back.
 struct Appearance {
-    std::string theme;                     ///< "dark", "light"
+    std::string theme;  ///< "dark", "light"
     float scale = 1;
 };
 inline constexpr float kMinScale = 0.75f, kMaxScale = 3.0f;

@@ -1,8 +1,8 @@
 #include "app/views/pick_card.h"
 
-#include <cmath>
-
 #include <fmt/format.h>
+
+#include <cmath>
 
 #include "app/widgets/hover_card.h"
 #include "app/widgets/token_text.h"
@@ -20,7 +20,8 @@ static void token_rows(HoverCard& card, const gs::TraceSnapshot& trace, int t) {
     card.row("token", fmt::format("{} of {}  \"{}\"", t + 1, trace.n_tokens(), short_token(row.text, 24)));
     card.row("id", fmt::format("{}  {}", row.id, code_points(std::string_view(row.text).substr(0, 16))));
     card.row("phase", gs::name_of(row.phase));
-    if (!std::isnan(row.logprob)) card.row("log prob.", fmt::format("{} nats ({})", format_number(row.logprob), format_percent(std::exp(row.logprob))));
+    if (!std::isnan(row.logprob))
+        card.row("log prob.", fmt::format("{} nats ({})", format_number(row.logprob), format_percent(std::exp(row.logprob))));
     if (!std::isnan(row.entropy)) card.row("entropy", fmt::format("{} nats", format_number(row.entropy)));
 }
 
@@ -54,7 +55,8 @@ static void layer_rows(HoverCard& card, const gs::TraceSnapshot& trace, const Pi
 
 void pick_card(ViewContext& context, const Pick& pick) {
     const gs::TraceSnapshot& trace = context.what_if.trace();
-    const bool token = pick.token >= 0 && pick.token < trace.n_tokens(), layer = pick.moe_layer >= 0 && pick.moe_layer < trace.n_moe_layers();
+    const bool token = pick.token >= 0 && pick.token < trace.n_tokens(),
+               layer = pick.moe_layer >= 0 && pick.moe_layer < trace.n_moe_layers();
     const bool expert = pick.expert >= 0 && pick.expert < trace.n_experts();
     std::string title;
     if (layer) title += fmt::format("layer {}", trace.info().moe_layers[static_cast<size_t>(pick.moe_layer)]);
@@ -63,8 +65,10 @@ void pick_card(ViewContext& context, const Pick& pick) {
     if (title.empty()) return;
     HoverCard card(title);
     if (token) token_rows(card, trace, pick.token);
-    if (token && layer && expert) expert_rows(card, trace, pick);
-    else if (token && layer) layer_rows(card, trace, pick);
+    if (token && layer && expert)
+        expert_rows(card, trace, pick);
+    else if (token && layer)
+        layer_rows(card, trace, pick);
     card.note(gs::name_of(trace.info().provenance));
 }
 

@@ -6,7 +6,9 @@ namespace app {
 
 void ViewContext::keep_awake(double seconds) { awake_until = std::max(awake_until, time_seconds + seconds); }
 
-const gs::Policy& shown_policy(const ViewContext& context) { return context.what_if.policy() ? *context.what_if.policy() : context.state.policy; }
+const gs::Policy& shown_policy(const ViewContext& context) {
+    return context.what_if.policy() ? *context.what_if.policy() : context.state.policy;
+}
 
 bool can_rerun(const gs::SessionState& state) {
     return state.model && state.run && !state.run->trace.empty() && state.model->hash == state.run->trace.info().model_hash;
@@ -17,7 +19,7 @@ void preview_policy(ViewContext& context, const gs::Policy& policy) { context.wh
 void commit_policy(ViewContext& context, const gs::Policy& policy) {
     const gs::SessionState& state = context.state;
     const bool live = state.run && state.run->phase != gs::RunPhase::kFinished;
-    if (live) {                                        // earlier tokens keep what they were routed by
+    if (live) {  // earlier tokens keep what they were routed by
         context.session.set_policy(policy);
         context.what_if.set_policy(std::nullopt);
     } else if (can_rerun(state)) {
@@ -26,7 +28,8 @@ void commit_policy(ViewContext& context, const gs::Policy& policy) {
         context.what_if.pending = WhatIfCache::PendingRun{state.run->id};
     } else {
         context.session.set_policy(policy);
-        const bool as_recorded = state.run && !state.run->trace.empty() && policy == state.run->trace.policy(state.run->trace.n_tokens() - 1);
+        const bool as_recorded =
+            state.run && !state.run->trace.empty() && policy == state.run->trace.policy(state.run->trace.n_tokens() - 1);
         context.what_if.set_policy(as_recorded ? std::nullopt : std::optional(policy));
     }
 }

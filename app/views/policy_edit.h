@@ -13,12 +13,13 @@ namespace app {
 const gs::Policy& shown_policy(const ViewContext& context);
 /// Re-routes the recorded logits under `policy` from this frame on; nothing is computed by the model.
 void preview_policy(ViewContext& context, const gs::Policy& policy);
-/// Makes it the policy in force. A finished run of the loaded model is run again and compared; a running one goes on with it from the next token;
-/// without a model the picture stays a what-if.
+/// Makes it the policy in force. A finished run of the loaded model is run again and compared; a running one goes on with it from the next
+/// token; without a model the picture stays a what-if.
 void commit_policy(ViewContext& context, const gs::Policy& policy);
 /// preview and commit in one, for buttons.
 void apply_policy(ViewContext& context, const gs::Policy& policy);
-/// Back to the recorded routing when the re-run that was asked for is there, failed or was cancelled. Once per frame, before any view draws.
+/// Back to the recorded routing when the re-run that was asked for is there, failed or was cancelled. Once per frame, before any view
+/// draws.
 void settle_what_if(const gs::SessionState& state, WhatIfCache& what_if);
 
 /// The run on screen can be run again: its model is the loaded one.

@@ -1,7 +1,7 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
-
-#include <fmt/format.h>
 
 #include "app/views/overlays.h"
 #include "app/widgets/ui_kit.h"
@@ -101,17 +101,24 @@ void draw_key_list(bool& open) {
 void draw_about(bool& open) {
     if (!open) return;
     if (begin_window("About Gatescope###about", open, ImGui::GetFontSize() * 32)) {
-        ImGui::TextWrapped("Gatescope shows how a Mixture-of-Experts language model routes: which experts each token wanted, which it got, and what changes when you "
-                           "change the rule.");
+        ImGui::TextWrapped(
+            "Gatescope shows how a Mixture-of-Experts language model routes: which experts each token wanted, which it got, and what "
+            "changes when you "
+            "change the rule.");
         heading("Numbers");
-        ImGui::TextWrapped("computed: by the model, in this run.  what-if: recorded router logits under another policy; hidden states are not computed again.  "
-                           "replayed: read from a file.");
+        ImGui::TextWrapped(
+            "computed: by the model, in this run.  what-if: recorded router logits under another policy; hidden states are not computed "
+            "again.  "
+            "replayed: read from a file.");
         heading("Limits of the text");
-        ImGui::TextWrapped("Scripts that join or run from right to left are drawn letter by letter, from left to right. The exact bytes are in the inspector. "
-                           "For a screen reader use the command line: gatescope run --json.");
+        ImGui::TextWrapped(
+            "Scripts that join or run from right to left are drawn letter by letter, from left to right. The exact bytes are in the "
+            "inspector. "
+            "For a screen reader use the command line: gatescope run --json.");
         heading("Built with");
-        ImGui::TextWrapped("Dear ImGui and ImPlot (MIT), GLFW (zlib), Vulkan loader (Apache-2.0), fmt, nlohmann/json, CLI11, PCRE2, Highway, xxHash, stb. "
-                           "Licences: README.md.");
+        ImGui::TextWrapped(
+            "Dear ImGui and ImPlot (MIT), GLFW (zlib), Vulkan loader (Apache-2.0), fmt, nlohmann/json, CLI11, PCRE2, Highway, xxHash, stb. "
+            "Licences: README.md.");
     }
     ImGui::End();
 }

@@ -1,7 +1,7 @@
 // One line at the bottom: what is going on, and by what means.
-#include <cmath>
-
 #include <fmt/format.h>
+
+#include <cmath>
 
 #include "app/views/pick_card.h"
 #include "app/views/policy_edit.h"
@@ -47,11 +47,13 @@ void StatusLine::draw_activity(ViewContext& context) {
     }
     m_first = false;
     const float unit = ImGui::GetFontSize();
-    const std::string what = state.progress_text.empty() ? gs::name_of(state.activity) : fmt::format("{}  {}", gs::name_of(state.activity), visible_name(state.progress_text));
+    const std::string what = state.progress_text.empty()
+                                 ? gs::name_of(state.activity)
+                                 : fmt::format("{}  {}", gs::name_of(state.activity), visible_name(state.progress_text));
     ImGui::TextUnformatted(what.c_str());
     ImGui::SameLine();
     const float part = state.progress >= 0 ? static_cast<float>(state.progress) : -static_cast<float>(context.time_seconds);
-    ImGui::PushStyleVar(ImGuiStyleVar_FramePadding, ImVec2(ImGui::GetStyle().FramePadding.x, 0));   // on the text's baseline
+    ImGui::PushStyleVar(ImGuiStyleVar_FramePadding, ImVec2(ImGui::GetStyle().FramePadding.x, 0));  // on the text's baseline
     ImGui::ProgressBar(part, {unit * 8, ImGui::GetTextLineHeight()}, "");
     ImGui::PopStyleVar();
     context.keep_awake(0.1);
@@ -66,14 +68,19 @@ void StatusLine::draw_activity(ViewContext& context) {
 
 void StatusLine::draw_run(ViewContext& context) {
     const gs::SessionState& state = context.state;
-    item(fmt::format("policy {}", shown_policy(context).to_text()), "Routing rule in force, in the text form that the command line takes (--policy)");
+    item(fmt::format("policy {}", shown_policy(context).to_text()),
+         "Routing rule in force, in the text form that the command line takes (--policy)");
     if (!state.run || state.run->trace.empty()) return;
     const gs::RunResult& run = *state.run;
     const gs::Provenance provenance = context.what_if.trace().info().provenance;
-    item(gs::name_of(provenance), provenance == gs::Provenance::kReplayed ? "The run on screen was read from a file" : provenance == gs::Provenance::kWhatIf
-                                  ? "Recorded router logits under another policy" : "The run on screen was computed here");
-    if (run.timings.decode_seconds > 0) item(fmt::format("{} tokens/s", format_number(run.timings.decode_tokens_per_s())), "Decoding speed of this run");
-    if (run.bytes_per_token > 0) item(fmt::format("{} per token", format_bytes(run.bytes_per_token)), "Weight bytes that one decoded token reads, mean over the run");
+    item(gs::name_of(provenance), provenance == gs::Provenance::kReplayed ? "The run on screen was read from a file"
+                                  : provenance == gs::Provenance::kWhatIf ? "Recorded router logits under another policy"
+                                                                          : "The run on screen was computed here");
+    if (run.timings.decode_seconds > 0)
+        item(fmt::format("{} tokens/s", format_number(run.timings.decode_tokens_per_s())), "Decoding speed of this run");
+    if (run.bytes_per_token > 0)
+        item(fmt::format("{} per token", format_bytes(run.bytes_per_token)),
+             "Weight bytes that one decoded token reads, mean over the run");
     item(fmt::format("{} tokens", run.trace.n_tokens()), "Prompt and output of the run on screen");
 }
 
@@ -84,7 +91,8 @@ void StatusLine::draw(ViewContext& context) {
     const gs::SessionState& state = context.state;
     if (state.model) {
         item(state.model->engine + ", " + state.model->precision, "What computes: engine, threads and precision");
-        item(fmt::format("memory {}", format_bytes(static_cast<double>(state.model->file_bytes + state.model->kv_bytes + state.model->work_bytes))),
+        item(fmt::format("memory {}",
+                         format_bytes(static_cast<double>(state.model->file_bytes + state.model->kv_bytes + state.model->work_bytes))),
              "Weights (mapped from the file), key/value cache and working space of the loaded model");
     } else if (state.run && !state.run->trace.empty()) {
         item("no model loaded", "Replaying needs none; running a prompt does");

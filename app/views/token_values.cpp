@@ -7,10 +7,14 @@ namespace app {
 
 const char* name_of(TokenColor what) {
     switch (what) {
-        case TokenColor::kTopExpert: return "top expert";
-        case TokenColor::kEntropy: return "router entropy";
-        case TokenColor::kMargin: return "margin at k";
-        case TokenColor::kLogprob: return "surprise";
+        case TokenColor::kTopExpert:
+            return "top expert";
+        case TokenColor::kEntropy:
+            return "router entropy";
+        case TokenColor::kMargin:
+            return "margin at k";
+        case TokenColor::kLogprob:
+            return "surprise";
     }
     return "";
 }

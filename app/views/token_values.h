@@ -26,8 +26,8 @@ private:
 
     RouteReader m_reader;
     std::vector<float> m_values;
-    std::vector<std::pair<int, int>> m_frequent;       ///< expert, tokens
-    std::vector<int> m_hue;                            ///< [E] index of the hue, -1 = grey
+    std::vector<std::pair<int, int>> m_frequent;  ///< expert, tokens
+    std::vector<int> m_hue;                       ///< [E] index of the hue, -1 = grey
     TokenColor m_what = TokenColor::kTopExpert;
     int m_layer = -1;
     uint64_t m_revision = 0;

@@ -1,7 +1,7 @@
 // Prompt and output as a strip of tokens, coloured by a chosen quantity.
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "app/views/pick_card.h"
 #include "app/views/policy_edit.h"
@@ -36,7 +36,8 @@ private:
 
 void TokensView::draw_empty(ViewContext& context) {
     if (!context.state.can_run()) {
-        if (empty_state("No run yet", "The prompt and the answer appear here, token by token, once a model or a recorded run is open.", "Open a file…"))
+        if (empty_state("No run yet", "The prompt and the answer appear here, token by token, once a model or a recorded run is open.",
+                        "Open a file…"))
             context.wants_open_file = true;
     } else if (empty_state("No run yet", "The prompt and the answer appear here, token by token.", "Run the prompt")) {
         context.session.run(make_request(context));
@@ -45,7 +46,8 @@ void TokensView::draw_empty(ViewContext& context) {
 
 void TokensView::draw_controls(ViewContext& context, const gs::TraceSnapshot& trace, int layer) {
     static const char* const names[] = {"Top expert", "Router entropy", "Margin", "Surprise"};
-    static const char* const notes[] = {"The expert with the largest selection score at the selected layer", "Entropy of the router's preference at the selected layer, in nats",
+    static const char* const notes[] = {"The expert with the largest selection score at the selected layer",
+                                        "Entropy of the router's preference at the selected layer, in nats",
                                         "Worst chosen minus best rejected router logit at the selected layer: small = a close call",
                                         "−log probability the model gave this token, in nats"};
     int what = static_cast<int>(context.settings.token_color);
@@ -82,7 +84,9 @@ void TokensView::draw_expert_legend(ViewContext& context, int layer) {
         }
         ImGui::PopStyleColor(4);
         if (ImGui::IsItemHovered()) context.hovered_next = {-1, layer, expert};
-        tooltip(fmt::format("Expert {}: first choice of {} of {} tokens at this layer. Grey: experts that are first less often", expert, n, context.what_if.trace().n_tokens()).c_str());
+        tooltip(fmt::format("Expert {}: first choice of {} of {} tokens at this layer. Grey: experts that are first less often", expert, n,
+                            context.what_if.trace().n_tokens())
+                    .c_str());
     }
     ImGui::PopID();
 }
@@ -101,7 +105,8 @@ void TokensView::draw_strip(ViewContext& context, const gs::TraceSnapshot& trace
     };
     input.selected = context.selected.token;
     input.hovered = context.hovered.token;
-    input.text_color = theme.text, input.selection_color = theme.selection, input.hover_color = theme.hover, input.border_color = theme.text_dim;
+    input.text_color = theme.text, input.selection_color = theme.selection, input.hover_color = theme.hover,
+    input.border_color = theme.text_dim;
     input.follow = context.selected.token < 0 && context.state.run && context.state.run->phase != gs::RunPhase::kFinished;
     const StripHit hit = m_strip.draw("###strip", input, {0, 0});
     if (hit.hovered >= 0) {

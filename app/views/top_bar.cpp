@@ -1,11 +1,12 @@
 #define IMGUI_DEFINE_MATH_OPERATORS
 // The bar that is always in sight: model · prompt · Run / Step · k · gate rule · weights · temperature · what it cost.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
-#include <fmt/format.h>
-
 #include "app/views/policy_edit.h"
+#include "app/views/routing_bar.h"
 #include "app/views/sampler_popup.h"
 #include "app/views/views_b.h"
 #include "app/widgets/token_text.h"
@@ -15,18 +16,8 @@
 namespace app {
 namespace {
 
-/// Router of what is on screen: the run's, else the loaded model's.
-gs::RouterSpec router_on_screen(const gs::SessionState& state) {
-    if (state.run && !state.run->trace.empty()) return state.run->trace.info().router;
-    return state.model ? state.model->spec.router : gs::RouterSpec{};
-}
-
-/// So narrow, or so large a scale, that only prompt, k and rule stay in the bar; the rest moves into "More".
-bool is_compact() { return ImGui::GetMainViewport()->Size.x < ImGui::GetFontSize() * 46; }
-
 /// Even less room: no model button, Run and Step as marks only.
 bool is_tiny() { return ImGui::GetMainViewport()->Size.x < ImGui::GetFontSize() * 32; }
-bool has_labels() { return ImGui::GetMainViewport()->Size.x > ImGui::GetFontSize() * 72; }
 
 const char* run_label(const gs::SessionState& state) {
     if (is_tiny()) return "";
@@ -36,22 +27,12 @@ const char* run_label(const gs::SessionState& state) {
 
 bool is_live(const gs::SessionState& state) { return state.run && state.run->phase != gs::RunPhase::kFinished; }
 
-/// `policy` with another global k; the model's own k with nothing else changed is "native" again.
-gs::Policy with_k(gs::Policy policy, int k, const gs::RouterSpec& router) {
-    policy.rule = gs::GateRule::kTopK;
-    policy.k = k;
-    gs::Policy native = policy;
-    native.rule = gs::GateRule::kNative;
-    native.k = 0;
-    return k == router.n_used && native.is_native() ? native : policy;
-}
-
 class TopBar final : public View {
 public:
     void draw(ViewContext& context) override {
         if (!is_tiny()) draw_model(context);
         draw_prompt(context);
-        draw_routing(context);
+        m_routing.draw(context);
     }
 
 private:
@@ -59,14 +40,8 @@ private:
     void draw_prompt(ViewContext& context);
     void draw_run_buttons(ViewContext& context);
     void draw_more(ViewContext& context);
-    void draw_routing(ViewContext& context);
-    void draw_k(ViewContext& context, const gs::RouterSpec& router);
-    void draw_rule(ViewContext& context, const gs::RouterSpec& router);
-    void draw_weights_and_temperature(ViewContext& context);
-    void draw_sum(ViewContext& context);
-    void draw_outcome(ViewContext& context);
 
-    float m_temperature = 1;
+    RoutingBar m_routing;
 };
 
 void model_card(const gs::ModelCard& m) {
@@ -74,11 +49,14 @@ void model_card(const gs::ModelCard& m) {
     ImGui::TextUnformatted(visible_name(m.spec.name).c_str());
     ImGui::Dummy({ImGui::GetFontSize() * 22, 1});
     key_value("family", m.spec.family);
-    key_value("file", fmt::format("{} ({})", visible_name(std::filesystem::path(m.path).filename().string()), format_bytes(static_cast<double>(m.file_bytes))));
+    key_value("file", fmt::format("{} ({})", visible_name(std::filesystem::path(m.path).filename().string()),
+                                  format_bytes(static_cast<double>(m.file_bytes))));
     key_value("parameters", fmt::format("{}, {} active per token", format_count(m.total_params), format_count(m.active_params)));
     if (m.spec.is_moe())
-        key_value("experts", fmt::format("{} per layer, {} used, {} of {} layers", m.spec.router.n_experts, m.spec.router.n_used, m.spec.moe_layers.size(), m.spec.n_layers));
-    else key_value("experts", "none: a dense model, every token uses all weights");
+        key_value("experts", fmt::format("{} per layer, {} used, {} of {} layers", m.spec.router.n_experts, m.spec.router.n_used,
+                                         m.spec.moe_layers.size(), m.spec.n_layers));
+    else
+        key_value("experts", "none: a dense model, every token uses all weights");
     key_value("context", fmt::format("{} tokens", m.n_ctx));
     key_value("prompt format", m.chat_format);
     for (const std::string& warning : m.warnings) dim_text(visible_name(warning));
@@ -88,13 +66,17 @@ void model_card(const gs::ModelCard& m) {
 void TopBar::draw_model(ViewContext& context) {
     const gs::SessionState& state = context.state;
     std::string name = "no model";
-    if (state.model) name = visible_name(state.model->spec.name);
-    else if (state.run && !state.run->trace.empty()) name = visible_name(state.run->trace.info().model_name);
+    if (state.model)
+        name = visible_name(state.model->spec.name);
+    else if (state.run && !state.run->trace.empty())
+        name = visible_name(state.run->trace.info().model_name);
     const float unit = ImGui::GetFontSize();
     const std::string shown = fit_text(name, std::min(unit * 13, ImGui::GetContentRegionAvail().x * 0.25f));
     if (ImGui::Button((shown + "###model").c_str())) context.wants_open_file = true;
-    if (state.model && ImGui::IsItemHovered(ImGuiHoveredFlags_ForTooltip)) model_card(*state.model);
-    else tooltip("Open a model (.gguf) or a recorded run (.safetensors)");
+    if (state.model && ImGui::IsItemHovered(ImGuiHoveredFlags_ForTooltip))
+        model_card(*state.model);
+    else
+        tooltip("Open a model (.gguf) or a recorded run (.safetensors)");
     ImGui::SameLine();
 }
 
@@ -102,7 +84,8 @@ void TopBar::draw_model(ViewContext& context) {
 float run_buttons_width(const gs::SessionState& state, bool compact) {
     const ImGuiStyle& style = ImGui::GetStyle();
     const auto button = [&](const char* text) { return ImGui::CalcTextSize(text).x + 2 * style.FramePadding.x; };
-    const float run = icon_button_width(run_label(state)) + style.ItemSpacing.x + icon_button_width(is_tiny() ? "" : "Step") + style.ItemSpacing.x + button("More");
+    const float run = icon_button_width(run_label(state)) + style.ItemSpacing.x + icon_button_width(is_tiny() ? "" : "Step") +
+                      style.ItemSpacing.x + button("More");
     return compact ? run : run + style.ItemSpacing.x + button("Chat") + 1 + button("Raw");
 }
 
@@ -113,13 +96,16 @@ void TopBar::draw_prompt(ViewContext& context) {
     const float room = ImGui::GetContentRegionAvail().x;
     const bool own_line = room - buttons < unit * 8;
     const float width = std::max(unit * 6, own_line ? room : room - buttons);
-    const float wrapped = ImGui::CalcTextSize(context.settings.prompt.c_str(), nullptr, false, std::max(unit, width - 3 * style.FramePadding.x)).y;
+    const float wrapped =
+        ImGui::CalcTextSize(context.settings.prompt.c_str(), nullptr, false, std::max(unit, width - 3 * style.FramePadding.x)).y;
     const int n_lines = std::clamp(static_cast<int>(std::round(wrapped / unit)), 1, 4);
     const ImVec2 size = {width, n_lines * unit + 2 * style.FramePadding.y};
-    const ImGuiInputTextFlags flags = ImGuiInputTextFlags_EnterReturnsTrue | ImGuiInputTextFlags_CtrlEnterForNewLine | ImGuiInputTextFlags_WordWrap;
+    const ImGuiInputTextFlags flags =
+        ImGuiInputTextFlags_EnterReturnsTrue | ImGuiInputTextFlags_CtrlEnterForNewLine | ImGuiInputTextFlags_WordWrap;
     const bool entered = ImGui::InputTextMultiline("###prompt_text", &context.settings.prompt, size, flags);
     if (context.settings.prompt.empty() && !ImGui::IsItemActive())
-        ImGui::GetWindowDrawList()->AddText(ImGui::GetItemRectMin() + style.FramePadding, context.theme.text_dim, "Ask something, then press Enter");
+        ImGui::GetWindowDrawList()->AddText(ImGui::GetItemRectMin() + style.FramePadding, context.theme.text_dim,
+                                            "Ask something, then press Enter");
     if (entered && context.state.can_run()) {
         context.what_if.set_policy(std::nullopt);
         context.session.run(make_request(context));
@@ -130,7 +116,8 @@ void TopBar::draw_prompt(ViewContext& context) {
 
 void mode_buttons(ViewContext& context) {
     static const char* const modes[] = {"Chat", "Raw"};
-    static const char* const notes[] = {"The prompt is a question: the model's chat template is put around it", "The model continues the prompt as it is"};
+    static const char* const notes[] = {"The prompt is a question: the model's chat template is put around it",
+                                        "The model continues the prompt as it is"};
     int mode = context.settings.chat ? 0 : 1;
     if (segmented("mode", modes, mode, notes)) context.settings.chat = mode == 0;
 }
@@ -139,13 +126,17 @@ void TopBar::draw_run_buttons(ViewContext& context) {
     const gs::SessionState& state = context.state;
     const bool paused = state.run && state.run->phase == gs::RunPhase::kPaused;
     const bool running = is_live(state) && !paused;
-    const char* wait = state.activity == gs::Activity::kLoadingModel ? "The model is still loading" : "Needs a model: the picture on screen is a recorded run";
+    const char* wait = state.activity == gs::Activity::kLoadingModel ? "The model is still loading"
+                                                                     : "Needs a model: the picture on screen is a recorded run";
     ImGui::BeginDisabled(!state.can_run() && !running);
     if (icon_button("###run", running ? Icon::kStop : Icon::kPlay, run_label(state), true)) {
         context.what_if.set_policy(std::nullopt);
-        if (running) context.session.stop();
-        else if (paused) context.session.resume();
-        else context.session.run(make_request(context));
+        if (running)
+            context.session.stop();
+        else if (paused)
+            context.session.resume();
+        else
+            context.session.run(make_request(context));
     }
     tooltip(!state.can_run() ? wait : running ? "Stop the run (Space)" : "Run the prompt (Enter in the prompt, or Space)");
     ImGui::SameLine();
@@ -169,166 +160,10 @@ void TopBar::draw_more(ViewContext& context) {
     if (!ImGui::BeginPopup("###more_popup")) return;
     if (is_compact()) {
         mode_buttons(context);
-        if (router_on_screen(context.state).n_experts > 0) draw_weights_and_temperature(context);
+        if (router_on_screen(context.state).n_experts > 0) m_routing.draw_weights_and_temperature(context);
     }
     sampler_controls(context);
     ImGui::EndPopup();
-}
-
-void TopBar::draw_routing(ViewContext& context) {
-    const gs::RouterSpec router = router_on_screen(context.state);
-    if (router.n_experts == 0) {
-        ImGui::AlignTextToFramePadding();
-        dim_text(context.state.model || context.state.run ? "This model is dense: it has no router, so there is no k to change"
-                                                          : "k and the gate rule appear here once a model or a recorded run is open");
-        return;
-    }
-    draw_k(context, router);
-    draw_rule(context, router);
-    if (!is_compact()) {
-        draw_weights_and_temperature(context);
-        draw_sum(context);
-    }
-    draw_outcome(context);
-}
-
-/// One mark per possible k, a taller one where the model was trained.
-void draw_k_marks(const gs::RouterSpec& router, const Theme& theme) {
-    const ImVec2 low = ImGui::GetItemRectMin(), high = ImGui::GetItemRectMax();
-    const ImGuiStyle& style = ImGui::GetStyle();
-    const int n = router.n_experts;
-    const float inner = high.x - low.x - 4;                          // ImGui's slider keeps 2 px on both sides
-    const float grab = std::clamp(std::max(inner / static_cast<float>(n), style.GrabMinSize), 1.0f, inner);
-    ImDrawList* draw = ImGui::GetWindowDrawList();
-    const float step = n > 1 ? (inner - grab) / static_cast<float>(n - 1) : 0;
-    const float unit = ImGui::GetFontSize();
-    for (int k = 1; k <= n; ++k) {
-        const float x = low.x + 2 + grab / 2 + step * static_cast<float>(k - 1);
-        const bool trained = k == router.n_used;
-        if (!trained && step < unit * 0.35f) continue;
-        if (trained) draw->AddTriangleFilled({x - unit * 0.26f, low.y}, {x + unit * 0.26f, low.y}, {x, low.y + unit * 0.3f}, theme.accent);
-        else draw->AddLine({x, high.y - unit * 0.18f}, {x, high.y}, theme.grid);
-    }
-}
-
-void TopBar::draw_k(ViewContext& context, const gs::RouterSpec& router) {
-    const gs::Policy policy = shown_policy(context);
-    int k = std::clamp(policy.for_layer(0, router.n_experts).experts_per_token(router), 1, router.n_experts);
-    if (!policy.layers.empty()) {                                    // a layer's own value is not the global one
-        gs::Policy global = policy;
-        global.layers.clear();
-        k = std::clamp(global.for_layer(0, router.n_experts).experts_per_token(router), 1, router.n_experts);
-    }
-    if (has_labels()) label("experts per token");
-    ImGui::SetNextItemWidth(ImGui::GetFontSize() * (is_compact() ? 9.0f : 13.0f));
-    const bool hint = !context.settings.k_hint_done && !is_compact() && policy.is_native();     // the one thing a newcomer should try
-    const std::string format = fmt::format("k = %d of {}{}", router.n_experts, hint ? "   ← drag →" : "");
-    if (hint) ImGui::PushStyleColor(ImGuiCol_Border, context.theme.accent);
-    ImGui::PushStyleVar(ImGuiStyleVar_FrameBorderSize, hint ? std::max(1.0f, ImGui::GetFontSize() / 12) : ImGui::GetStyle().FrameBorderSize);
-    const bool moved = ImGui::SliderInt("###k", &k, 1, router.n_experts, format.c_str(), ImGuiSliderFlags_AlwaysClamp);
-    ImGui::PopStyleVar();
-    if (hint) ImGui::PopStyleColor();
-    if (moved) {
-        context.settings.k_hint_done = true;
-        preview_policy(context, with_k(policy, k, router));
-    }
-    const bool let_go = ImGui::IsItemDeactivatedAfterEdit();
-    draw_k_marks(router, context.theme);
-    tooltip(fmt::format("How many experts each token uses in every layer (digits 1–9). The mark is k = {}, which the model was trained with. While you drag, the "
-                        "recorded router logits answer (what-if); letting go runs the prompt again and compares.", router.n_used).c_str());
-    if (let_go) {
-        const gs::Policy wanted = with_k(shown_policy(context), k, router);
-        if (wanted == context.state.policy && !context.what_if.pending) context.what_if.set_policy(std::nullopt);
-        else commit_policy(context, wanted);
-    }
-    if (!policy.layers.empty()) {
-        ImGui::SameLine();
-        if (ImGui::SmallButton(fmt::format("+ {} by layer###by_layer", policy.layers.size()).c_str())) ImGui::SetWindowFocus("###layers");
-        tooltip("Some layers have a rule of their own: see the Layers panel");
-    }
-}
-
-void TopBar::draw_rule(ViewContext& context, const gs::RouterSpec& router) {
-    static const char* const rules[] = {"Native", "Soft", "Hard", "Top-k"};
-    static const char* const notes[] = {"As trained (N)", "All experts, weighted by preference (S): the reference", "The best expert alone (H)", "The best k (T)"};
-    gs::Policy policy = shown_policy(context);
-    int rule = static_cast<int>(policy.rule);
-    const bool compact = is_compact();
-    flow(ImGui::CalcTextSize(has_labels() ? "ruleNativeSoftHardTop-k" : "NativeSoftHardTop-k").x + 9 * ImGui::GetStyle().FramePadding.x - (compact ? ImGui::GetFontSize() * 11 : 0));
-    ImGui::BeginGroup();
-    if (has_labels()) label("rule");
-    ImGui::SetNextItemWidth(ImGui::GetFontSize() * 6);
-    if (compact ? ImGui::Combo("###rule_list", &rule, rules, 4) : segmented("rule", rules, rule, notes)) {
-        policy.rule = static_cast<gs::GateRule>(rule);
-        policy.k = policy.rule == gs::GateRule::kTopK ? (policy.k ? policy.k : router.n_used) : 0;
-        apply_policy(context, policy);
-    }
-    ImGui::EndGroup();
-}
-
-void TopBar::draw_weights_and_temperature(ViewContext& context) {
-    static const char* const rules[] = {"as trained", "sum to 1", "native sum"};
-    const float unit = ImGui::GetFontSize();
-    gs::Policy policy = shown_policy(context);
-    flow(unit * 6.2f + (has_labels() ? ImGui::CalcTextSize("weights").x : 0));
-    ImGui::BeginGroup();
-    if (has_labels()) label("weights");
-    ImGui::SetNextItemWidth(unit * 6.2f);
-    int rule = static_cast<int>(policy.weight_rule);
-    if (ImGui::Combo("###weights", &rule, rules, 3)) {
-        policy.weight_rule = static_cast<gs::WeightRule>(rule);
-        apply_policy(context, policy);
-    }
-    tooltip("How the applied weights are scaled after the choice: as the model was trained, so that they sum to 1, or to the sum that native routing has");
-    ImGui::EndGroup();
-    flow(unit * 4 + (has_labels() ? ImGui::CalcTextSize("temp.").x : 0));
-    ImGui::BeginGroup();
-    if (has_labels()) label("temp.");
-    ImGui::SetNextItemWidth(unit * 4);
-    float temperature = policy.temperature;
-    if (ImGui::DragFloat("###temperature", &temperature, 0.01f, 0.1f, 10, has_labels() ? "%.2f" : "τ %.2f", ImGuiSliderFlags_Logarithmic | ImGuiSliderFlags_AlwaysClamp)) {
-        policy.temperature = m_temperature = std::fabs(temperature - 1) < 0.015f ? 1.0f : temperature;
-        preview_policy(context, policy);
-    }
-    if (ImGui::IsItemDeactivatedAfterEdit()) {
-        policy.temperature = m_temperature;
-        commit_policy(context, policy);
-    }
-    tooltip("Router logits are divided by it: below 1 the router is more sure, above 1 less. Drag to change. Not the sampler's temperature");
-    ImGui::EndGroup();
-}
-
-void TopBar::draw_sum(ViewContext& context) {
-    const gs::TraceSnapshot& trace = context.what_if.trace();
-    if (trace.empty() || trace.n_moe_layers() == 0) return;
-    const int token = context.selected.token >= 0 && context.selected.token < trace.n_tokens() ? context.selected.token : trace.n_tokens() - 1;
-    double sum = 0;
-    for (int m = 0; m < trace.n_moe_layers(); ++m)
-        for (const float w : trace.weights(m, token)) sum += w;
-    const std::string text = fmt::format("Σ weights {}", format_number(sum / trace.n_moe_layers()));
-    flow(ImGui::CalcTextSize(text.c_str()).x);
-    ImGui::AlignTextToFramePadding();
-    ImGui::TextUnformatted(text.c_str());
-    tooltip("Sum of the applied weights of the selected (else the newest) token, mean over the layers. Fewer experts without renormalising make the routed output smaller");
-}
-
-void TopBar::draw_outcome(ViewContext& context) {
-    if (context.what_if.active()) {
-        flow(badge_size("what-if").x);
-        ImGui::SetCursorPosY(ImGui::GetCursorPosY() + (ImGui::GetFrameHeight() - badge_size("x").y) / 2);
-        badge("what-if", context.theme.what_if);
-        tooltip("Recorded router logits under another policy. The hidden states are not computed again, so deeper layers would in truth see other inputs");
-    } else if (const auto& c = context.state.comparison; c && context.state.run && c->run_b == context.state.run->id) {
-        const std::string text = fmt::format("KL {} · same top token {}", format_number(c->b.kl), format_percent(c->b.top1_agreement));
-        flow(ImGui::CalcTextSize(text.c_str()).x + 2 * ImGui::GetStyle().FramePadding.x);
-        if (ImGui::Button((text + "###outcome").c_str())) ImGui::SetWindowFocus("###compare");
-        tooltip("Against the run before, on the same text. Click for both texts side by side (C)");
-    }
-    const bool native = shown_policy(context).is_native();
-    if (native) return;
-    flow(ImGui::GetFrameHeight());
-    if (ImGui::Button("↺###reset", {ImGui::GetFrameHeight(), 0})) apply_policy(context, gs::Policy{});
-    tooltip("Back to native routing (N)");
 }
 
 }  // namespace

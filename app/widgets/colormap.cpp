@@ -26,8 +26,8 @@ double polynomial(const std::array<double, N>& coefficients, double t) {
     return value;
 }
 
-/// Nunez, Anderton and Renslow, "Optimizing colormaps with consideration for color vision deficiency", PLoS ONE 13(7), 2018; the quintic fit
-/// that d3-scale-chromatic publishes for it (channels in 0..255).
+/// Nunez, Anderton and Renslow, "Optimizing colormaps with consideration for color vision deficiency", PLoS ONE 13(7), 2018; the quintic
+/// fit that d3-scale-chromatic publishes for it (channels in 0..255).
 Rgb cividis(double t) {
     static constexpr std::array<double, 6> kRed{-4.54, -35.34, 2381.73, -6402.7, 7024.72, -2710.57};
     static constexpr std::array<double, 6> kGreen{32.49, 170.73, 52.82, -131.46, 176.58, -67.37};

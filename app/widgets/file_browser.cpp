@@ -42,9 +42,11 @@ void FileBrowser::enter(const fs::path& folder) {
             if (std::find(m_request.extensions.begin(), m_request.extensions.end(), extension) == m_request.extensions.end()) continue;
         }
         const uintmax_t size = is_folder ? 0 : it->file_size(ignored);
-        entries.push_back({name, visible_name(name) + (is_folder ? "/" : ""), is_folder || ignored ? "" : format_bytes(static_cast<double>(size)), is_folder});
+        entries.push_back({name, visible_name(name) + (is_folder ? "/" : ""),
+                           is_folder || ignored ? "" : format_bytes(static_cast<double>(size)), is_folder});
     }
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.is_folder != b.is_folder ? a.is_folder : a.name < b.name; });
+    std::sort(entries.begin(), entries.end(),
+              [](const Entry& a, const Entry& b) { return a.is_folder != b.is_folder ? a.is_folder : a.name < b.name; });
     m_folder = folder;
     m_path_text = folder.string();
     m_entries = std::move(entries);
@@ -60,15 +62,18 @@ void FileBrowser::draw_path() {
     ImGui::SetNextItemWidth(-1);
     if (ImGui::InputText("###path", &m_path_text, ImGuiInputTextFlags_EnterReturnsTrue)) {
         std::error_code ignored;
-        if (fs::is_directory(m_path_text, ignored)) enter(m_path_text);
-        else m_problem = "There is no such folder";
+        if (fs::is_directory(m_path_text, ignored))
+            enter(m_path_text);
+        else
+            m_problem = "There is no such folder";
     }
 }
 
 bool FileBrowser::draw_list(std::optional<fs::path>& chosen) {
     const float below = ImGui::GetFrameHeightWithSpacing() * 2 + ImGui::GetTextLineHeightWithSpacing() + ImGui::GetStyle().ItemSpacing.y;
     const ImGuiTableFlags flags = ImGuiTableFlags_ScrollY | ImGuiTableFlags_RowBg | ImGuiTableFlags_BordersOuter;
-    if (!ImGui::BeginTable("###files", 2, flags, {0, std::max(ImGui::GetFontSize() * 4, ImGui::GetContentRegionAvail().y - below)})) return false;
+    if (!ImGui::BeginTable("###files", 2, flags, {0, std::max(ImGui::GetFontSize() * 4, ImGui::GetContentRegionAvail().y - below)}))
+        return false;
     ImGui::TableSetupColumn("Name", ImGuiTableColumnFlags_WidthStretch);
     ImGui::TableSetupColumn("Size", ImGuiTableColumnFlags_WidthFixed, ImGui::GetFontSize() * 5);
     std::optional<fs::path> next;
@@ -81,7 +86,8 @@ bool FileBrowser::draw_list(std::optional<fs::path>& chosen) {
             ImGui::PushID(i);
             ImGui::TableNextRow();
             ImGui::TableNextColumn();
-            const bool clicked = ImGui::Selectable("###entry", entry.name == m_name, ImGuiSelectableFlags_SpanAllColumns | ImGuiSelectableFlags_AllowDoubleClick);
+            const bool clicked = ImGui::Selectable("###entry", entry.name == m_name,
+                                                   ImGuiSelectableFlags_SpanAllColumns | ImGuiSelectableFlags_AllowDoubleClick);
             ImGui::SameLine(0, 0);
             ImGui::TextUnformatted(entry.shown.c_str());
             if (clicked && entry.is_folder) next = m_folder / entry.name;
@@ -109,7 +115,8 @@ bool FileBrowser::confirm(std::optional<fs::path>& chosen) {
         m_problem = "There is no such file";
         return false;
     }
-    if (m_request.mode == FileMode::kSave && fs::exists(file, ignored) && m_problem != "It exists already. Press Save again to replace it") {
+    if (m_request.mode == FileMode::kSave && fs::exists(file, ignored) &&
+        m_problem != "It exists already. Press Save again to replace it") {
         m_problem = "It exists already. Press Save again to replace it";
         return false;
     }
@@ -131,8 +138,10 @@ bool FileBrowser::draw(std::optional<fs::path>& chosen) {
     bool done = draw_list(chosen);
     ImGui::SetNextItemWidth(-1);
     const bool entered = ImGui::InputTextWithHint("###name", "file name", &m_name, ImGuiInputTextFlags_EnterReturnsTrue);
-    if (m_problem.empty()) dim_text(m_all_files ? "all files" : "files of the expected kinds");
-    else ImGui::TextUnformatted(m_problem.c_str());
+    if (m_problem.empty())
+        dim_text(m_all_files ? "all files" : "files of the expected kinds");
+    else
+        ImGui::TextUnformatted(m_problem.c_str());
     const bool save = m_request.mode == FileMode::kSave;
     if (ImGui::Button(save ? "Save###ok" : "Open###ok") || entered) done = done || confirm(chosen);
     ImGui::SameLine();

@@ -1,15 +1,15 @@
 #include "app/widgets/file_dialog.h"
 
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <system_error>
-
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "app/widgets/file_browser.h"
 
@@ -41,7 +41,8 @@ std::vector<std::string> dialog_arguments(const std::string& program, const File
     const bool save = request.mode == FileMode::kSave;
     std::error_code ignored;
     const std::string start = fs::is_directory(request.start, ignored) ? request.start.string() + "/" : request.start.string();
-    if (program.ends_with("kdialog")) return {program, "--title", request.title, save ? "--getsavefilename" : "--getopenfilename", start, patterns};
+    if (program.ends_with("kdialog"))
+        return {program, "--title", request.title, save ? "--getsavefilename" : "--getopenfilename", start, patterns};
     std::vector<std::string> arguments{program, "--file-selection", "--title=" + request.title, "--filename=" + start};
     if (!patterns.empty()) arguments.push_back("--file-filter=" + patterns);
     if (save) arguments.insert(arguments.end(), {"--save", "--confirm-overwrite"});
@@ -123,12 +124,12 @@ std::optional<fs::path> FileDialog::draw() {
         std::string text = std::move(m_native->text);
         m_native.reset();
         while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-        if (*status == 1 || (*status == 0 && text.empty())) m_browser.reset();   // the user cancelled
+        if (*status == 1 || (*status == 0 && text.empty())) m_browser.reset();  // the user cancelled
         if (*status == 0 && !text.empty()) {
             m_browser.reset();
             return fs::path(text);
         }
-        return std::nullopt;                                                     // it failed: the built-in one opens in the next frame
+        return std::nullopt;  // it failed: the built-in one opens in the next frame
     }
     if (!m_browser) return std::nullopt;
     std::optional<fs::path> chosen;

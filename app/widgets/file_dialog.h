@@ -1,4 +1,5 @@
-// Choosing a file: the desktop's own dialog (zenity or kdialog in a process of its own, never waited for), else a small browser in the window.
+// Choosing a file: the desktop's own dialog (zenity or kdialog in a process of its own, never waited for), else a small browser in the
+// window.
 #pragma once
 
 #include <filesystem>
@@ -14,8 +15,8 @@ enum class FileMode : uint8_t { kOpen, kSave };
 struct FileRequest {
     FileMode mode = FileMode::kOpen;
     std::string title;
-    std::vector<std::string> extensions;      ///< with the dot: ".gguf"
-    std::filesystem::path start;              ///< folder, or for kSave the proposed file
+    std::vector<std::string> extensions;  ///< with the dot: ".gguf"
+    std::filesystem::path start;          ///< folder, or for kSave the proposed file
 };
 
 class FileDialog {

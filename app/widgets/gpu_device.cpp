@@ -8,7 +8,8 @@ namespace app {
 static constexpr const char* kValidationLayer = "VK_LAYER_KHRONOS_validation";
 
 gs::Error vulkan_error(VkResult result, const char* what) {
-    gs::Error error{gs::ErrorKind::kDevice, "vulkan_failed", "The graphics device failed", {}, "Restart; if it stays, update the graphics driver"};
+    gs::Error error{
+        gs::ErrorKind::kDevice, "vulkan_failed", "The graphics device failed", {}, "Restart; if it stays, update the graphics driver"};
     switch (result) {
         case VK_ERROR_DEVICE_LOST:
             error.code = "device_lost";
@@ -86,7 +87,8 @@ gs::Result<void> GpuDevice::make_instance(const GpuOptions& options) {
     features.pEnabledValidationFeatures = enabled;
     if (options.validation) {
         if (!has_validation_layer())
-            return gs::Error{gs::ErrorKind::kDevice, "no_validation_layer", "Cannot check Vulkan calls", "the validation layer is not installed",
+            return gs::Error{gs::ErrorKind::kDevice, "no_validation_layer", "Cannot check Vulkan calls",
+                             "the validation layer is not installed",
                              "Install the package vulkan-validationlayers, or start without validation"};
         extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
         info.enabledLayerCount = 1;
@@ -97,7 +99,8 @@ gs::Result<void> GpuDevice::make_instance(const GpuOptions& options) {
     info.enabledExtensionCount = uint32_t(extensions.size());
     info.ppEnabledExtensionNames = extensions.data();
     if (const VkResult made = vkCreateInstance(&info, nullptr, &m_instance); made < 0)
-        return gs::Error{gs::ErrorKind::kDevice, "no_vulkan", "Cannot start Vulkan", "no usable driver was found, VkResult " + std::to_string(made),
+        return gs::Error{gs::ErrorKind::kDevice, "no_vulkan", "Cannot start Vulkan",
+                         "no usable driver was found, VkResult " + std::to_string(made),
                          "Install a Vulkan driver; the package mesa-vulkan-drivers has one that needs no graphics card"};
     if (options.validation) {
         const auto create = reinterpret_cast<PFN_vkCreateDebugUtilsMessengerEXT>(

@@ -1,5 +1,6 @@
-// One Vulkan 1.2 device with one queue, for drawing. Nothing is asked for that a software driver lacks; llvmpipe is taken when there is nothing
-// better. Vulkan calls on a device fail in a way the user can do nothing about (out of memory, device lost): they come back as Error.
+// One Vulkan 1.2 device with one queue, for drawing. Nothing is asked for that a software driver lacks; llvmpipe is taken when there is
+// nothing better. Vulkan calls on a device fail in a way the user can do nothing about (out of memory, device lost): they come back as
+// Error.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -31,8 +32,8 @@ struct GpuOptions {
 
 class GpuDevice {
 public:
-    /// Errors (kDevice): "no_vulkan" (no loader or driver), "no_gpu" (no device that can draw, or present to the surface), "no_validation_layer",
-    /// and those of vulkan_error.
+    /// Errors (kDevice): "no_vulkan" (no loader or driver), "no_gpu" (no device that can draw, or present to the surface),
+    /// "no_validation_layer", and those of vulkan_error.
     static gs::Result<std::unique_ptr<GpuDevice>> create(const GpuOptions& options);
     ~GpuDevice();
     GpuDevice(const GpuDevice&) = delete;

@@ -4,7 +4,8 @@
 
 namespace app {
 
-static gs::Result<VkDeviceMemory> allocate(const GpuDevice& gpu, const VkMemoryRequirements& needs, std::span<const VkMemoryPropertyFlags> wishes) {
+static gs::Result<VkDeviceMemory> allocate(const GpuDevice& gpu, const VkMemoryRequirements& needs,
+                                           std::span<const VkMemoryPropertyFlags> wishes) {
     for (VkMemoryPropertyFlags wish : wishes) {
         const int type = gpu.memory_type(needs.memoryTypeBits, wish);
         if (type < 0) continue;
@@ -30,7 +31,8 @@ gs::Result<GpuBuffer> GpuBuffer::create(const GpuDevice& gpu, VkDeviceSize size_
     vkGetBufferMemoryRequirements(gpu.handle(), buffer.m_handle, &needs);
     const VkMemoryPropertyFlags host = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
     const bool reads_back = usage & VK_BUFFER_USAGE_TRANSFER_DST_BIT;
-    const VkMemoryPropertyFlags wishes[] = {host | (reads_back ? VK_MEMORY_PROPERTY_HOST_CACHED_BIT : VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT), host};
+    const VkMemoryPropertyFlags wishes[] = {host | (reads_back ? VK_MEMORY_PROPERTY_HOST_CACHED_BIT : VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT),
+                                            host};
     GS_TRY(buffer.m_memory, allocate(gpu, needs, wishes));
     GS_VK(vkBindBufferMemory(gpu.handle(), buffer.m_handle, buffer.m_memory, 0));
     GS_VK(vkMapMemory(gpu.handle(), buffer.m_memory, 0, VK_WHOLE_SIZE, 0, &buffer.m_mapped));

@@ -48,7 +48,8 @@ static VkResult make_pipeline(const GpuDevice& gpu, std::span<const VkPipelineSh
     return vkCreateGraphicsPipelines(gpu.handle(), VK_NULL_HANDLE, 1, &info, nullptr, pipeline);
 }
 
-gs::Result<VkPipeline> make_fullscreen_pipeline(const GpuDevice& gpu, const FullscreenShaders& shaders, VkPipelineLayout layout, VkRenderPass pass) {
+gs::Result<VkPipeline> make_fullscreen_pipeline(const GpuDevice& gpu, const FullscreenShaders& shaders, VkPipelineLayout layout,
+                                                VkRenderPass pass) {
     std::array<VkPipelineShaderStageCreateInfo, 2> stages{};
     GS_TRY(stages[0].module, make_module(gpu, shaders.vertex));
     auto fragment = make_module(gpu, shaders.fragment);

@@ -11,6 +11,7 @@ struct FullscreenShaders {
     std::span<const uint32_t> vertex, fragment;                 ///< SPIR-V
 };
 /// Errors: those of vulkan_error.
-gs::Result<VkPipeline> make_fullscreen_pipeline(const GpuDevice& gpu, const FullscreenShaders& shaders, VkPipelineLayout layout, VkRenderPass pass);
+gs::Result<VkPipeline> make_fullscreen_pipeline(const GpuDevice& gpu, const FullscreenShaders& shaders, VkPipelineLayout layout,
+                                                VkRenderPass pass);
 
 }  // namespace app

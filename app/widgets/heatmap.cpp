@@ -181,7 +181,8 @@ void Heatmap::Impl::draw_marks(std::span<const HeatmapMark> marks, ImDrawList& l
         rect.Expand({grow_x, grow_y});
         const float thickness = mark.thickness_px * px;
         // A dark line outside the coloured one: readable on every colour of every map.
-        list.AddRect(rect.Min - ImVec2(thickness, thickness), rect.Max + ImVec2(thickness, thickness), IM_COL32(0, 0, 0, 170), 0, thickness);
+        list.AddRect(rect.Min - ImVec2(thickness, thickness), rect.Max + ImVec2(thickness, thickness), IM_COL32(0, 0, 0, 170), 0,
+                     thickness);
         list.AddRect(rect.Min, rect.Max, mark.color, 0, thickness);
     }
 }
@@ -206,7 +207,8 @@ void Heatmap::Impl::use_mouse(HeatmapView& view, HeatmapHit& hit) const {
             hit.value = pyramid.at(hit.col, hit.row);
         }
         if (ImGui::IsMouseDoubleClicked(ImGuiMouseButton_Left)) fit_view(view);
-        hit.context_menu = hit.hovered && ImGui::IsMouseReleased(ImGuiMouseButton_Right) && !ImGui::IsMouseDragPastThreshold(ImGuiMouseButton_Right);
+        hit.context_menu =
+            hit.hovered && ImGui::IsMouseReleased(ImGuiMouseButton_Right) && !ImGui::IsMouseDragPastThreshold(ImGuiMouseButton_Right);
     }
     if (ImGui::IsItemActive() && ImGui::IsMouseDragging(ImGuiMouseButton_Left)) {
         const ImVec2 delta = swapped ? ImVec2(io.MouseDelta.y, io.MouseDelta.x) : io.MouseDelta;
@@ -219,11 +221,16 @@ void Heatmap::Impl::use_mouse(HeatmapView& view, HeatmapHit& hit) const {
 void Heatmap::Impl::use_keys(HeatmapView& view, const HeatmapInput& input, HeatmapHit& hit) const {
     const ImGuiIO& io = ImGui::GetIO();
     const bool focused = ImGui::IsItemFocused();
-    if ((focused || ImGui::IsItemHovered()) && !io.WantTextInput && ImGui::IsKeyPressed(ImGuiKey_F, false) && !io.KeyCtrl && !io.KeyAlt) fit_view(view);
+    if ((focused || ImGui::IsItemHovered()) && !io.WantTextInput && ImGui::IsKeyPressed(ImGuiKey_F, false) && !io.KeyCtrl && !io.KeyAlt)
+        fit_view(view);
     if (!focused || io.KeyCtrl || io.KeyAlt) return;
     struct Move { ImGuiKey key; int x, y; };
-    for (const Move& move : {Move{ImGuiKey_LeftArrow, -1, 0}, {ImGuiKey_RightArrow, 1, 0}, {ImGuiKey_UpArrow, 0, -1}, {ImGuiKey_DownArrow, 0, 1},
-                             {ImGuiKey_Home, -input.n_cols, 0}, {ImGuiKey_End, input.n_cols, 0}}) {
+    for (const Move& move : {Move{ImGuiKey_LeftArrow, -1, 0},
+                             {ImGuiKey_RightArrow, 1, 0},
+                             {ImGuiKey_UpArrow, 0, -1},
+                             {ImGuiKey_DownArrow, 0, 1},
+                             {ImGuiKey_Home, -input.n_cols, 0},
+                             {ImGuiKey_End, input.n_cols, 0}}) {
         ImGui::SetKeyOwner(move.key, ImGui::GetItemID());       // else the arrows would move ImGui's focus to the next widget
         if (!ImGui::IsKeyPressed(move.key)) continue;
         const bool to_the_end = move.key == ImGuiKey_Home || move.key == ImGuiKey_End;

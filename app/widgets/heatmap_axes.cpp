@@ -57,7 +57,8 @@ AxisLayout lay_out_axis(const HeatmapAxis& axis, const AxisLabel& label, const s
 /// Text that runs upwards from `at`, its lower left corner: laid out normally, then turned about that point.
 static void add_upright_text(ImDrawList& list, ImVec2 at, float font_px, ImU32 color, const std::string& text) {
     const int first = list.VtxBuffer.Size;
-    const ImVec4 everywhere(-FLT_MAX, -FLT_MAX, FLT_MAX, FLT_MAX);   // the turned text is what must be clipped, and the draw command does that
+    const ImVec4 everywhere(-FLT_MAX, -FLT_MAX, FLT_MAX,
+                            FLT_MAX);  // the turned text is what must be clipped, and the draw command does that
     at = {float(int(at.x)), float(int(at.y))};
     ImGui::GetFont()->RenderText(&list, font_px, at, color, everywhere, text.data(), text.data() + text.size());
     for (int i = first; i < list.VtxBuffer.Size; ++i) {
@@ -66,8 +67,8 @@ static void add_upright_text(ImDrawList& list, ImVec2 at, float font_px, ImU32 c
     }
 }
 
-void draw_horizontal_axis(ImDrawList& list, const HeatmapAxis& axis, const AxisLayout& layout, const AxisLabel& label, const std::string& title,
-                          float top_px, float px) {
+void draw_horizontal_axis(ImDrawList& list, const HeatmapAxis& axis, const AxisLayout& layout, const AxisLabel& label,
+                          const std::string& title, float top_px, float px) {
     const float font_px = kFontPx * px;
     const ImU32 color = ImGui::GetColorU32(ImGuiCol_Text), dim = ImGui::GetColorU32(ImGuiCol_TextDisabled);
     float need_px = font_px * 1.15f;
@@ -86,12 +87,13 @@ void draw_horizontal_axis(ImDrawList& list, const HeatmapAxis& axis, const AxisL
             list.AddText(nullptr, font_px, {center - width / 2, top_px + kGapPx * px}, color, text.c_str());
     }
     if (!title.empty())
-        list.AddText(nullptr, font_px, {axis.origin_px + (axis.length_px - text_width(title, font_px)) / 2, top_px + layout.gutter_px - font_px - 2 * px},
+        list.AddText(nullptr, font_px,
+                     {axis.origin_px + (axis.length_px - text_width(title, font_px)) / 2, top_px + layout.gutter_px - font_px - 2 * px},
                      dim, title.c_str());
 }
 
-void draw_vertical_axis(ImDrawList& list, const HeatmapAxis& axis, const AxisLayout& layout, const AxisLabel& label, const std::string& title,
-                        float right_px, float px) {
+void draw_vertical_axis(ImDrawList& list, const HeatmapAxis& axis, const AxisLayout& layout, const AxisLabel& label,
+                        const std::string& title, float right_px, float px) {
     const float font_px = kFontPx * px;
     const ImU32 color = ImGui::GetColorU32(ImGuiCol_Text), dim = ImGui::GetColorU32(ImGuiCol_TextDisabled);
     const int step = label_step(axis.cell_px(), font_px * 1.15f);
@@ -103,8 +105,8 @@ void draw_vertical_axis(ImDrawList& list, const HeatmapAxis& axis, const AxisLay
         list.AddText(nullptr, font_px, {right_px - kGapPx * px - text_width(text, font_px), top_px}, color, text.c_str());
     }
     if (!title.empty())
-        add_upright_text(list, {right_px - layout.gutter_px + 2 * px, axis.origin_px + (axis.length_px + text_width(title, font_px)) / 2}, font_px, dim,
-                         title);
+        add_upright_text(list, {right_px - layout.gutter_px + 2 * px, axis.origin_px + (axis.length_px + text_width(title, font_px)) / 2},
+                         font_px, dim, title);
 }
 
 }  // namespace app

@@ -18,10 +18,10 @@ struct AxisLayout {
 };
 AxisLayout lay_out_axis(const HeatmapAxis& axis, const AxisLabel& label, const std::string& title, bool horizontal, float px);
 
-void draw_horizontal_axis(ImDrawList& list, const HeatmapAxis& axis, const AxisLayout& layout, const AxisLabel& label, const std::string& title,
-                          float top_px, float px);
-void draw_vertical_axis(ImDrawList& list, const HeatmapAxis& axis, const AxisLayout& layout, const AxisLabel& label, const std::string& title,
-                        float right_px, float px);
+void draw_horizontal_axis(ImDrawList& list, const HeatmapAxis& axis, const AxisLayout& layout, const AxisLabel& label,
+                          const std::string& title, float top_px, float px);
+void draw_vertical_axis(ImDrawList& list, const HeatmapAxis& axis, const AxisLayout& layout, const AxisLabel& label,
+                        const std::string& title, float right_px, float px);
 
 /// Smallest of 1, 2, 5, 10, 20, … cells that is at least need_px wide.
 int label_step(float cell_px, float need_px);

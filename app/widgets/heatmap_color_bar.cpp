@@ -49,7 +49,8 @@ void color_bar(const char* id, ColorMap map, float low, float high, const char* 
     list.AddRect(from, to, ImGui::GetColorU32(ImGuiCol_Border));
     const float text_y = at.y + (size.y - font_px) / 2;
     if (*title) list.AddText(nullptr, font_px, vertical ? at : ImVec2(at.x, text_y), dim, title);
-    list.AddText(nullptr, font_px, vertical ? ImVec2(at.x, from.y - font_px - gap / 2) : ImVec2(to.x + gap, text_y), text, high_text.c_str());
+    list.AddText(nullptr, font_px, vertical ? ImVec2(at.x, from.y - font_px - gap / 2) : ImVec2(to.x + gap, text_y), text,
+                 high_text.c_str());
     list.AddText(nullptr, font_px, vertical ? ImVec2(at.x, to.y + gap / 2) : ImVec2(from.x - gap - width(low_text.c_str()), text_y), text,
                  low_text.c_str());
 }

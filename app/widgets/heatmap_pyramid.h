@@ -1,6 +1,6 @@
-// The values of a heatmap with everything a zoomed-out view needs. A map of 4,000 tokens x 64 experts is squeezed in one direction only, so columns
-// and rows are halved each on their own (a "ripmap", 4 times the memory): a pixel then covers at most 3 x 3 cells of some level, whatever the
-// zoom, and a lone hot cell never vanishes.
+// The values of a heatmap with everything a zoomed-out view needs. A map of 4,000 tokens x 64 experts is squeezed in one direction only, so
+// columns and rows are halved each on their own (a "ripmap", 4 times the memory): a pixel then covers at most 3 x 3 cells of some level,
+// whatever the zoom, and a lone hot cell never vanishes.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace app {
 
-/// What stands for several cells in one: their maximum, or, for signed values, the one farthest from 0 (of two equally far, the positive one).
-/// NaN ("no value") loses to everything.
+/// What stands for several cells in one: their maximum, or, for signed values, the one farthest from 0 (of two equally far, the positive
+/// one). NaN ("no value") loses to everything.
 enum class Reduce : uint8_t { kMax, kMaxAbs };
 float reduce(Reduce how, float a, float b);
 
@@ -26,8 +26,8 @@ public:
 
     /// Forgets everything. n_rows >= 1.
     void reset(int n_rows, Reduce how);
-    /// Columns [first_col, n_cols) come from `fill`; columns before first_col stay. first_col <= n_cols(). Work is in proportion to the new columns
-    /// (plus one column a level).
+    /// Columns [first_col, n_cols) come from `fill`; columns before first_col stay. first_col <= n_cols(). Work is in proportion to the new
+    /// columns (plus one column a level).
     void set_columns(int first_col, int n_cols, const FillColumn& fill);
 
     int n_cols() const { return m_n_cols; }

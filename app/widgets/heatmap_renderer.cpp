@@ -14,7 +14,7 @@ static constexpr uint32_t kVertexCode[] =
 static constexpr uint32_t kFragmentCode[] =
 #include "heatmap.frag.inc"
     ;
-static constexpr uint32_t kImageStepPx = 128;                   // images grow in steps, so that dragging a splitter does not make one a frame
+static constexpr uint32_t kImageStepPx = 128;  // images grow in steps, so that dragging a splitter does not make one a frame
 
 /// An image of ours that ImGui can show.
 struct HeatmapRenderer::Texture {
@@ -146,7 +146,9 @@ gs::Result<ImTextureID> HeatmapSurface::show(const HeatmapPush& push, int width_
     const VkExtent2D have = m_texture ? m_texture->image.extent() : VkExtent2D{};
     if (wanted.width > have.width || wanted.height > have.height) {
         if (m_texture) m_renderer.m_retired_textures.push_back(std::move(m_texture));
-        const auto rounded = [](uint32_t now, uint32_t need) { return std::max(now, (need + kImageStepPx - 1) / kImageStepPx * kImageStepPx); };
+        const auto rounded = [](uint32_t now, uint32_t need) {
+            return std::max(now, (need + kImageStepPx - 1) / kImageStepPx * kImageStepPx);
+        };
         auto texture = std::make_unique<HeatmapRenderer::Texture>();
         GS_TRY(texture->image, GpuImage::create(*m_renderer.m_gpu, m_renderer.m_pass, rounded(have.width, wanted.width),
                                                 rounded(have.height, wanted.height)));

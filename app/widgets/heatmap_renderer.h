@@ -1,6 +1,6 @@
-// The GPU side of all heatmaps: one pipeline, the colour tables, and for each heatmap its values in a storage buffer and the image it is drawn into.
-// An image is drawn again only when its view or its values changed. The shell calls new_frame() before the panels draw (the device is then done
-// with the frame before) and record() before ImGui's pass.
+// The GPU side of all heatmaps: one pipeline, the colour tables, and for each heatmap its values in a storage buffer and the image it is
+// drawn into. An image is drawn again only when its view or its values changed. The shell calls new_frame() before the panels draw (the
+// device is then done with the frame before) and record() before ImGui's pass.
 #pragma once
 
 #include <memory>

@@ -27,7 +27,8 @@ void resolve_view(HeatmapView& view, int n_cols, int n_rows, float max_cell_px, 
     rows.first = view.first_row;
 }
 
-void zoom_view(HeatmapView& view, const HeatmapAxis& cols, const HeatmapAxis& rows, double col_factor, double row_factor, double at_col, double at_row) {
+void zoom_view(HeatmapView& view, const HeatmapAxis& cols, const HeatmapAxis& rows, double col_factor, double row_factor, double at_col,
+               double at_row) {
     const auto zoom = [](const HeatmapAxis& axis, double factor, double at, double& first, double& shown) {
         const double wanted = std::max(axis.shown * factor, std::min(kFewestCells, axis.shown));
         first = at - (at - axis.first) * wanted / axis.shown;

@@ -19,12 +19,14 @@ struct HeatmapAxis {
     int end() const;
 };
 
-/// What `view` means for a map of n_cols x n_rows cells on col_px x row_px pixels; keeps `view` within the map and applies `follow`. Few columns do
-/// not fill the plot: a cell grows to max_cell_px at most.
+/// What `view` means for a map of n_cols x n_rows cells on col_px x row_px pixels; keeps `view` within the map and applies `follow`. Few
+/// columns do not fill the plot: a cell grows to max_cell_px at most.
 void resolve_view(HeatmapView& view, int n_cols, int n_rows, float max_cell_px, HeatmapAxis& cols, HeatmapAxis& rows);
 
-/// Zooms by `factor` (< 1: closer) so that the cell at `at` stays where it is; detaches from the newest column unless everything shows again.
-void zoom_view(HeatmapView& view, const HeatmapAxis& cols, const HeatmapAxis& rows, double col_factor, double row_factor, double at_col, double at_row);
+/// Zooms by `factor` (< 1: closer) so that the cell at `at` stays where it is; detaches from the newest column unless everything shows
+/// again.
+void zoom_view(HeatmapView& view, const HeatmapAxis& cols, const HeatmapAxis& rows, double col_factor, double row_factor, double at_col,
+               double at_row);
 void pan_view(HeatmapView& view, const HeatmapAxis& cols, const HeatmapAxis& rows, double by_cols, double by_rows);
 void fit_view(HeatmapView& view);
 

@@ -24,7 +24,7 @@ void HoverCard::row(const char* label, std::string_view value) {
     dim_text(label);
     ImGui::SameLine(0, 0);
     ImGui::SetCursorPosX(left + ImGui::GetFontSize() * 7.2f);
-    ImGui::PushTextWrapPos(-1);            // the card grows with its values
+    ImGui::PushTextWrapPos(-1);  // the card grows with its values
     ImGui::TextUnformatted(value.data(), value.data() + value.size());
     ImGui::PopTextWrapPos();
 }

@@ -29,7 +29,8 @@ std::string_view without_space(std::string_view word) {
 bool same(std::string_view a, std::string_view b) { return without_space(a) == without_space(b); }
 
 /// Marks the words of a longest common subsequence of the two middles (dynamic programming over suffixes).
-void mark_common(std::span<const std::string_view> a, std::span<const std::string_view> b, std::vector<char>& in_a, std::vector<char>& in_b, size_t offset) {
+void mark_common(std::span<const std::string_view> a, std::span<const std::string_view> b, std::vector<char>& in_a, std::vector<char>& in_b,
+                 size_t offset) {
     const size_t n = a.size(), m = b.size();
     if (n == 0 || m == 0 || n * m > 16'000'000) return;
     std::vector<uint16_t> best((n + 1) * (m + 1), 0);
@@ -38,9 +39,12 @@ void mark_common(std::span<const std::string_view> a, std::span<const std::strin
         for (size_t j = m; j-- > 0;)
             at(i, j) = same(a[i], b[j]) ? static_cast<uint16_t>(at(i + 1, j + 1) + 1) : std::max(at(i + 1, j), at(i, j + 1));
     for (size_t i = 0, j = 0; i < n && j < m;) {
-        if (same(a[i], b[j])) in_a[offset + i++] = in_b[offset + j++] = 1;
-        else if (at(i + 1, j) >= at(i, j + 1)) ++i;
-        else ++j;
+        if (same(a[i], b[j]))
+            in_a[offset + i++] = in_b[offset + j++] = 1;
+        else if (at(i + 1, j) >= at(i, j + 1))
+            ++i;
+        else
+            ++j;
     }
 }
 
@@ -96,8 +100,10 @@ void draw_word(Pen& pen, std::string_view word, bool differs, ImU32 mark) {
     draw->AddText(at, ImGui::GetColorU32(ImGuiCol_Text), ink.data(), ink.data() + ink.size());
     pen.x += extent;
     for (const char c : word.substr(ink.size())) {
-        if (c == '\n') pen.new_line();
-        else pen.x += ImGui::CalcTextSize(" ").x;
+        if (c == '\n')
+            pen.new_line();
+        else
+            pen.x += ImGui::CalcTextSize(" ").x;
     }
 }
 

@@ -16,7 +16,7 @@ struct DiffPiece {
 };
 struct TextDiff {
     std::vector<DiffPiece> a, b;
-    double equal_share = 1;            ///< words of the longer text that are in the common part
+    double equal_share = 1;  ///< words of the longer text that are in the common part
 };
 /// Longest common subsequence of words (runs of spaces belong to the word before). Texts over 4,000 words: common prefix and suffix only.
 TextDiff diff_words(std::string_view a, std::string_view b);

@@ -53,8 +53,10 @@ static void draw_chip(const StripInput& input, int token, const StripToken& styl
     const ImU32 ink = style.background ? text_color_on(style.background) : input.text_color;
     draw->AddText({low.x + padding_x(), low.y + (high.y - low.y - ImGui::GetFontSize()) / 2}, ink, text.c_str());
     const float thick = std::max(1.5f, ImGui::GetFontSize() * 0.13f);
-    if (token == input.selected) draw->AddRect({low.x - 1, low.y - 1}, {high.x + 1, high.y + 1}, input.selection_color, round, thick);
-    else if (token == input.hovered) draw->AddRect({low.x - 1, low.y - 1}, {high.x + 1, high.y + 1}, input.hover_color, round, thick * 0.7f);
+    if (token == input.selected)
+        draw->AddRect({low.x - 1, low.y - 1}, {high.x + 1, high.y + 1}, input.selection_color, round, thick);
+    else if (token == input.hovered)
+        draw->AddRect({low.x - 1, low.y - 1}, {high.x + 1, high.y + 1}, input.hover_color, round, thick * 0.7f);
     if (style.boundary_before) draw->AddRectFilled({low.x - gap() - 1, low.y - 2}, {low.x - gap() + 1, high.y + 2}, input.selection_color);
 }
 
@@ -90,8 +92,10 @@ StripHit TokenStrip::draw(const char* id, const StripInput& input, ImVec2 size) 
     if (show >= 0 && show < static_cast<int>(m_places.size())) {
         const float y = m_places[static_cast<size_t>(show)].line * line_height();
         const float scroll = ImGui::GetScrollY(), height = ImGui::GetWindowHeight();
-        if (y < scroll) ImGui::SetScrollY(y);
-        else if (y + line_height() > scroll + height) ImGui::SetScrollY(y + line_height() + 4 - height);
+        if (y < scroll)
+            ImGui::SetScrollY(y);
+        else if (y + line_height() > scroll + height)
+            ImGui::SetScrollY(y + line_height() + 4 - height);
     }
     ImGui::EndChild();
     return hit;

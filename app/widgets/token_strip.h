@@ -10,20 +10,20 @@
 namespace app {
 
 struct StripToken {
-    ImU32 background = 0;              ///< 0 = none
-    bool special = false;              ///< bordered chip
-    bool boundary_before = false;      ///< a mark in front: prefill → decode
+    ImU32 background = 0;          ///< 0 = none
+    bool special = false;          ///< bordered chip
+    bool boundary_before = false;  ///< a mark in front: prefill → decode
 };
 
 struct StripInput {
     int n_tokens = 0;
-    uint64_t revision = 0;             ///< of the texts; appended tokens keep the earlier ones valid
-    uint64_t identity = 0;             ///< of the run: another one lays out anew
-    std::function<std::string_view(int)> bytes;      ///< exact bytes of a token
-    std::function<StripToken(int)> style;            ///< called for visible tokens only
+    uint64_t revision = 0;                       ///< of the texts; appended tokens keep the earlier ones valid
+    uint64_t identity = 0;                       ///< of the run: another one lays out anew
+    std::function<std::string_view(int)> bytes;  ///< exact bytes of a token
+    std::function<StripToken(int)> style;        ///< called for visible tokens only
     int selected = -1, hovered = -1;
     ImU32 text_color = 0, selection_color = 0, hover_color = 0, border_color = 0;
-    bool follow = false;               ///< keep the newest token in sight
+    bool follow = false;  ///< keep the newest token in sight
 };
 
 struct StripHit {
@@ -43,7 +43,7 @@ private:
     };
     void layout(const StripInput& input, float width);
     std::vector<Place> m_places;
-    std::vector<int> m_line_first;     ///< first token of each line
+    std::vector<int> m_line_first;  ///< first token of each line
     uint64_t m_identity = 0;
     float m_width = 0, m_font_size = 0, m_x = 0;
     int m_scrolled_to = -1, m_last_selected = -1;

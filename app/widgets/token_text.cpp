@@ -1,8 +1,8 @@
 #include "app/widgets/token_text.h"
 
-#include <vector>
-
 #include <fmt/format.h>
+
+#include <vector>
 
 #include "imgui.h"
 
@@ -34,8 +34,8 @@ Character next_character(std::string_view text) {
 
 /// Controls, and everything that hides or reorders text: drawn by its code point.
 bool is_invisible(uint32_t c) {
-    return c < 0x20 || (c >= 0x7f && c <= 0xa0) || c == 0xad || c == 0x61c || (c >= 0x2000 && c <= 0x200f) || (c >= 0x2028 && c <= 0x202f) ||
-           (c >= 0x205f && c <= 0x206f) || c == 0x3000 || c == 0xfeff || (c >= 0xe0000 && c <= 0xe007f);
+    return c < 0x20 || (c >= 0x7f && c <= 0xa0) || c == 0xad || c == 0x61c || (c >= 0x2000 && c <= 0x200f) ||
+           (c >= 0x2028 && c <= 0x202f) || (c >= 0x205f && c <= 0x206f) || c == 0x3000 || c == 0xfeff || (c >= 0xe0000 && c <= 0xe007f);
 }
 
 /// The mark if the font has it, else one that every Latin font has.
@@ -89,8 +89,10 @@ std::string visible_name(std::string_view bytes) {
     std::string out;
     while (!bytes.empty()) {
         const Character c = next_character(bytes);
-        if (c.valid && c.code == ' ') out += ' ';
-        else append_visible(out, bytes, c);
+        if (c.valid && c.code == ' ')
+            out += ' ';
+        else
+            append_visible(out, bytes, c);
         bytes.remove_prefix(c.n_bytes);
     }
     return out;

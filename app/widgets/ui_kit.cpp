@@ -1,11 +1,11 @@
 #define IMGUI_DEFINE_MATH_OPERATORS
 #include "app/widgets/ui_kit.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace app {
 
@@ -13,7 +13,7 @@ std::string format_number(double value) {
     if (std::isnan(value)) return "–";
     if (std::isinf(value)) return value > 0 ? "∞" : "−∞";
     if (value == 0) return "0";
-    const double size = std::fabs(value);
+    const double size = std::fabs(value) * (1 + 5e-4);  // 0.9999 is shown as 1.00, not 1.000
     if (size >= 1e6 || size < 1e-4) return fmt::format("{:.2e}", value);
     if (size >= 100) return fmt::format("{:.0f}", value);
     return fmt::format("{:.{}f}", value, size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4);
@@ -64,8 +64,10 @@ std::string fit_text(std::string_view text, float width_px) {
     size_t low = 0, high = starts.empty() ? 0 : starts.size() - 1;
     while (low < high) {
         const size_t middle = (low + high + 1) / 2;
-        if (text_width(cut(middle)) <= width_px) low = middle;
-        else high = middle - 1;
+        if (text_width(cut(middle)) <= width_px)
+            low = middle;
+        else
+            high = middle - 1;
     }
     return cut(low);
 }
@@ -76,7 +78,7 @@ ImU32 with_alpha(ImU32 color, float alpha) {
 }
 
 void tooltip(const char* text) {
-    if (!ImGui::IsItemHovered(ImGuiHoveredFlags_ForTooltip | ImGuiHoveredFlags_AllowWhenDisabled)) return;
+    if (ImGui::IsItemActive() || !ImGui::IsItemHovered(ImGuiHoveredFlags_ForTooltip | ImGuiHoveredFlags_AllowWhenDisabled)) return;
     if (!ImGui::BeginTooltip()) return;
     ImGui::PushTextWrapPos(ImGui::GetFontSize() * 24);
     ImGui::TextUnformatted(text);
@@ -102,7 +104,8 @@ bool segmented(const char* id, std::span<const char* const> labels, int& index, 
         if (on) {
             const ImVec2 low = ImGui::GetItemRectMin(), high = ImGui::GetItemRectMax();
             const float inset = style.FramePadding.x * 0.6f, thick = std::max(2.0f, ImGui::GetFontSize() / 8);
-            ImGui::GetWindowDrawList()->AddRectFilled({low.x + inset, high.y - thick}, {high.x - inset, high.y}, ImGui::GetColorU32(ImGuiCol_CheckMark));
+            ImGui::GetWindowDrawList()->AddRectFilled({low.x + inset, high.y - thick}, {high.x - inset, high.y},
+                                                      ImGui::GetColorU32(ImGuiCol_CheckMark));
         }
         if (static_cast<size_t>(i) < tooltips.size() && tooltips[static_cast<size_t>(i)]) tooltip(tooltips[static_cast<size_t>(i)]);
         ImGui::PopID();
@@ -132,7 +135,8 @@ void badge(const char* text, ImU32 color, ImU32 ink) {
 
 void flow(float width_px) {
     const float right = ImGui::GetWindowPos().x + ImGui::GetWindowWidth() - ImGui::GetStyle().WindowPadding.x;
-    if (ImGui::GetItemRectMax().x + ImGui::GetStyle().ItemSpacing.x * 2 + width_px < right) ImGui::SameLine(0, ImGui::GetStyle().ItemSpacing.x * 2);
+    if (ImGui::GetItemRectMax().x + ImGui::GetStyle().ItemSpacing.x * 2 + width_px < right)
+        ImGui::SameLine(0, ImGui::GetStyle().ItemSpacing.x * 2);
 }
 
 void label(const char* text) {
@@ -158,8 +162,10 @@ bool icon_button(const char* id, Icon icon, const char* text, bool prominent) {
         draw->AddRectFilled({middle.x - half * 0.85f, middle.y - half * 0.85f}, {middle.x + half * 0.85f, middle.y + half * 0.85f}, ink);
     } else {
         const float right = icon == Icon::kStep ? half * 0.45f : half;
-        draw->AddTriangleFilled({middle.x - half * 0.8f, middle.y - half}, {middle.x + right, middle.y}, {middle.x - half * 0.8f, middle.y + half}, ink);
-        if (icon == Icon::kStep) draw->AddRectFilled({middle.x + half * 0.55f, middle.y - half}, {middle.x + half * 0.95f, middle.y + half}, ink);
+        draw->AddTriangleFilled({middle.x - half * 0.8f, middle.y - half}, {middle.x + right, middle.y},
+                                {middle.x - half * 0.8f, middle.y + half}, ink);
+        if (icon == Icon::kStep)
+            draw->AddRectFilled({middle.x + half * 0.55f, middle.y - half}, {middle.x + half * 0.95f, middle.y + half}, ink);
     }
     draw->AddText({at.x + pad + unit * 1.1f, at.y + (size.y - unit) / 2}, ink, text);
     return pressed;
@@ -179,7 +185,8 @@ bool empty_state(const char* title, const char* explanation, const char* action)
     const float unit = ImGui::GetFontSize(), width = std::min(room.x, unit * 26);
     const float text_height = ImGui::CalcTextSize(explanation, nullptr, false, width).y;
     const float height = unit * 1.6f + text_height + (action ? unit * 3 : 0);
-    ImGui::SetCursorPos({ImGui::GetCursorPosX() + std::max(0.0f, (room.x - width) / 2), ImGui::GetCursorPosY() + std::max(0.0f, (room.y - height) * 0.42f)});
+    ImGui::SetCursorPos({ImGui::GetCursorPosX() + std::max(0.0f, (room.x - width) / 2),
+                         ImGui::GetCursorPosY() + std::max(0.0f, (room.y - height) * 0.42f)});
     ImGui::BeginGroup();
     centered_lines(title, width);
     ImGui::PushStyleColor(ImGuiCol_Text, ImGui::GetStyleColorVec4(ImGuiCol_TextDisabled));

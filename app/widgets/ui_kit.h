@@ -1,5 +1,5 @@
-// Small parts that many panels share: formatted numbers, segmented buttons, badges, empty states, cut text. Text from files is never a format
-// string or an id.
+// Small parts that many panels share: formatted numbers, segmented buttons, badges, empty states, cut text. Text from files is never a
+// format string or an id.
 #pragma once
 
 #include <cstdint>
@@ -15,16 +15,16 @@ namespace app {
 std::string format_number(double value);
 /// Every digit of the stored float.
 std::string format_exact(float value);
-std::string format_percent(double share);          ///< "12.3 %"
-std::string format_bytes(double bytes);            ///< "84.4 MB", SI
-std::string format_count(uint64_t n);              ///< "135 M"
+std::string format_percent(double share);  ///< "12.3 %"
+std::string format_bytes(double bytes);    ///< "84.4 MB", SI
+std::string format_count(uint64_t n);      ///< "135 M"
 /// Cut in the middle with "…" so that it fits, by the current font.
 std::string fit_text(std::string_view text, float width_px);
 
 /// One of several, as joined buttons. Width 0: as wide as the labels. True when the choice changed.
 bool segmented(const char* id, std::span<const char* const> labels, int& index, std::span<const char* const> tooltips = {});
 /// Rounded label in a tinted box; for provenance and states.
-void badge(const char* text, ImU32 color, ImU32 ink = 0);          ///< ink 0: color, which must then be readable on the panel
+void badge(const char* text, ImU32 color, ImU32 ink = 0);  ///< ink 0: color, which must then be readable on the panel
 ImVec2 badge_size(const char* text);
 /// Stays on the line of the item before if width_px more fit, else starts a new line: controls wrap when the window is narrow.
 void flow(float width_px);

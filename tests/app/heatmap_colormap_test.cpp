@@ -107,7 +107,8 @@ TEST(ColorMap, PinnedColoursStayApartWithColourVisionDeficiency) {
             for (int j = 0; j < i; ++j) {
                 const Triple a = seen(i), b = seen(j);
                 // 2.3 is a just noticeable difference (Mahy et al. 1994); three of them for small marks.
-                EXPECT_GT(std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]), 3 * 2.3) << i << " and " << j << " in view " << (&view - views);
+                EXPECT_GT(std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]), 3 * 2.3)
+                    << i << " and " << j << " in view " << (&view - views);
             }
     }
 }

@@ -28,7 +28,8 @@ void expect_consistent(const HeatmapPyramid& p, Reduce how) {
             ASSERT_LE(n_cols, int(level.n_cols));
             for (int col = 0; col < n_cols; ++col)
                 for (int row = 0; row < int(level.n_rows); ++row) {
-                    const float is = p.values()[level.first + size_t(col) * level.n_rows + size_t(row)], must = expected(p, how, lc, lr, col, row);
+                    const float is = p.values()[level.first + size_t(col) * level.n_rows + size_t(row)],
+                                must = expected(p, how, lc, lr, col, row);
                     ASSERT_TRUE(is == must || (std::isnan(is) && std::isnan(must)))
                         << "level " << lc << "," << lr << " cell " << col << "," << row << ": " << is << " instead of " << must;
                 }

@@ -1,5 +1,5 @@
-// Heatmaps on the real driver (the software one where there is no other), off screen, validation layer on: what the picture shows is compared with
-// what the widget says lies under each pixel, through the CPU's colour tables.
+// Heatmaps on the real driver (the software one where there is no other), off screen, validation layer on: what the picture shows is
+// compared with what the widget says lies under each pixel, through the CPU's colour tables.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -110,7 +110,8 @@ TEST_F(HeatmapRender, PixelsHaveTheColoursOfTheCpuTables) {
             // The shader multiplies by 1 / range where this divides: an index may differ by one where t is half way between two.
             const uint32_t want[] = {rgb_of(sample(colors, t)), rgb_of(sample(colors, t - 1e-6f)), rgb_of(sample(colors, t + 1e-6f))};
             EXPECT_TRUE(pixel == want[0] || pixel == want[1] || pixel == want[2])
-                << name_of(colors) << " at " << x << "," << y << " cell " << at.col << "," << at.row << std::hex << ": " << pixel << " not " << want[0];
+                << name_of(colors) << " at " << x << "," << y << " cell " << at.col << "," << at.row << std::hex << ": " << pixel << " not "
+                << want[0];
         });
         EXPECT_GT(n, 30);
     }
@@ -119,7 +120,8 @@ TEST_F(HeatmapRender, PixelsHaveTheColoursOfTheCpuTables) {
 TEST_F(HeatmapRender, SwappedAxesShowTheSameCellsTheOtherWay) {
     input.swap_axes = true;
     input.n_rows = 64;                           // cells too small for a gap, as in the other direction
-    const int n = compare(80, [&](const HeatmapHit& at, uint32_t pixel, int, int) { EXPECT_EQ(pixel, rgb_of(sample(input.map, value(at.col, at.row)))); });
+    const int n = compare(
+        80, [&](const HeatmapHit& at, uint32_t pixel, int, int) { EXPECT_EQ(pixel, rgb_of(sample(input.map, value(at.col, at.row)))); });
     EXPECT_GT(n, 40);
     const HeatmapHit left = probe(120, 150), right = probe(300, 150), lower = probe(120, 250);
     ASSERT_TRUE(left.hovered && right.hovered && lower.hovered);
@@ -179,8 +181,8 @@ TEST_F(HeatmapRender, ZoomedOutPixelsShowTheMaximumOfTheirCells) {
     const HeatmapHit first = probe(200, 150), next = probe(201, 150);
     ASSERT_TRUE(first.hovered && next.hovered);
     ASSERT_GT(next.col - first.col, 4) << "several columns a pixel";
-    // Whatever the level rounds to, a pixel shows no less than the strongest cell under its centre's column and row and no more than the strongest
-    // within twice its own width around it.
+    // Whatever the level rounds to, a pixel shows no less than the strongest cell under its centre's column and row and no more than the
+    // strongest within twice its own width around it.
     const int wide = 2 * (next.col - first.col) + 2;
     float around = 0, here = first.value;
     for (int col = first.col - wide; col <= first.col + wide; ++col)
@@ -214,7 +216,8 @@ TEST_F(HeatmapRender, DrawsAgainOnlyWhenSomethingChangedAndFillsOnlyNewColumns) 
 }
 
 TEST_F(HeatmapRender, AppendedColumnsShow) {
-    const int n = compare(40, [&](const HeatmapHit& at, uint32_t pixel, int, int) { EXPECT_EQ(pixel, rgb_of(sample(input.map, value(at.col, at.row)))); });
+    const int n = compare(
+        40, [&](const HeatmapHit& at, uint32_t pixel, int, int) { EXPECT_EQ(pixel, rgb_of(sample(input.map, value(at.col, at.row)))); });
     EXPECT_GT(n, 20);
     input.n_cols = 90;                           // past the first capacity of 64: laid out anew
     int n_new = 0;
@@ -255,7 +258,11 @@ TEST_F(HeatmapRender, ClickSelectsDragPansAndNeitherIsTheOther) {
 
 TEST_F(HeatmapRender, ArrowKeysMoveTheSelectionAndNotTheFocus) {
     play(InputScript().click({250, 150}));
-    play(InputScript().press(ImGuiKey_RightArrow).press(ImGuiKey_RightArrow).press(ImGuiKey_UpArrow).press(ImGuiMod_Shift | ImGuiKey_DownArrow));
+    play(InputScript()
+             .press(ImGuiKey_RightArrow)
+             .press(ImGuiKey_RightArrow)
+             .press(ImGuiKey_UpArrow)
+             .press(ImGuiMod_Shift | ImGuiKey_DownArrow));
     EXPECT_EQ(moved_cols, 2);
     EXPECT_EQ(moved_rows, -1 + 10);
     play(InputScript().press(ImGuiKey_Home));

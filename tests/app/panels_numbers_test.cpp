@@ -270,8 +270,11 @@ TEST(HeatmapPicture, RangesAreFixedUnlessAskedForOrWithoutLimit) {
     picture.update(trace, {.kind = PictureKind::kTokenExpert});
     EXPECT_EQ(color_range(picture, trace.info().router, false).high, 1);
     const ValueRange data = color_range(picture, trace.info().router, true);
-    EXPECT_EQ(data.low, picture.data_range().low);
+    EXPECT_EQ(data.high, picture.data_range().high);
     EXPECT_LT(data.high, 1);
+    EXPECT_EQ(data.low, 0) << "preferences start so near to 0 that the bar says 0";
+    picture.update(trace, {.kind = PictureKind::kTokenLayer, .scalar = RouteScalar::kEntropy});
+    EXPECT_EQ(color_range(picture, trace.info().router, true).low > 0, picture.data_range().low >= 0.1f * picture.data_range().high);
     picture.update(trace, {.kind = PictureKind::kTokenLayer, .scalar = RouteScalar::kEntropy});
     EXPECT_FLOAT_EQ(color_range(picture, trace.info().router, false).high, std::log(16.0f));
     const ValueRange flat = RoutePicture().data_range();

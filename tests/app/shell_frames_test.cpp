@@ -7,18 +7,9 @@
 #include <set>
 #include <thread>
 
-#define STB_IMAGE_IMPLEMENTATION
-#define STB_IMAGE_STATIC
-#define STBI_ONLY_PNG
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wshadow"
-#pragma GCC diagnostic ignored "-Wsign-compare"
-#include <stb/stb_image.h>
-#pragma GCC diagnostic pop
-
 #include "app/shell/shell.h"
 #include "imgui_internal.h"
+#include "tests/app/read_png.h"
 
 namespace app {
 namespace {
@@ -59,15 +50,12 @@ TEST_F(ShellFrames, ScreenshotHoldsThePixelsOfThePicture) {
     const fs::path file = folder / "new" / "shot.png";
     auto written = shell->screenshot(file);
     ASSERT_TRUE(written) << written.error().message();
-    int width = 0, height = 0, channels = 0;
-    stbi_uc* pixels = stbi_load(file.c_str(), &width, &height, &channels, 4);
-    ASSERT_NE(pixels, nullptr);
+    const Picture read = test::read_png(file);
     auto picture = shell->picture();
     ASSERT_TRUE(picture);
-    EXPECT_EQ(width, 400);
-    EXPECT_EQ(height, 300);
-    EXPECT_EQ(std::memcmp(pixels, picture->rgba.data(), picture->rgba.size()), 0);
-    stbi_image_free(pixels);
+    EXPECT_EQ(read.width_px, 400);
+    EXPECT_EQ(read.height_px, 300);
+    EXPECT_TRUE(read.rgba == picture->rgba);
     EXPECT_EQ(picture->pixel(399, 299), palette(ThemeKind::kDark).window);
     EXPECT_EQ(picture->pixel(30, 210), palette(ThemeKind::kDark).panel);
     std::set<uint32_t> colors;
@@ -124,7 +112,8 @@ TEST_F(ShellFrames, ScriptsClickAndType) {
         ImGui::End();
     };
     ASSERT_TRUE(shell->run_frames(3, draw));
-    ASSERT_TRUE(shell->run_script(InputScript().click({field.x + 30, field.y + 8}).type("llama ∞").click({button.x + 8, button.y + 8}).events(), draw));
+    ASSERT_TRUE(shell->run_script(
+        InputScript().click({field.x + 30, field.y + 8}).type("llama ∞").click({button.x + 8, button.y + 8}).events(), draw));
     EXPECT_STREQ(text, "llama ∞");
     EXPECT_EQ(n_presses, 1);
 }

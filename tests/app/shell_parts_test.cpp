@@ -83,7 +83,8 @@ protected:
     void TearDown() override { fs::remove_all(folder); }
     void write(const char* name, const std::string& text) const { std::ofstream(folder / name, std::ios::binary) << text; }
     const fs::path folder =
-        fs::path(testing::TempDir()) / (std::string("settings-") + testing::UnitTest::GetInstance()->current_test_info()->name() + std::to_string(::getpid()));
+        fs::path(testing::TempDir()) /
+        (std::string("settings-") + testing::UnitTest::GetInstance()->current_test_info()->name() + std::to_string(::getpid()));
 };
 
 TEST_F(SettingsFiles, RoundTripAndUnknownKeysStay) {
@@ -162,8 +163,8 @@ double contrast(uint32_t a, uint32_t b) {
 TEST(ThemePalettes, TextReadsOnEverySurface) {
     for (ThemeKind kind : {ThemeKind::kDark, ThemeKind::kLight}) {
         const Palette& p = palette(kind);
-        for (uint32_t surface : {p.window, p.panel, p.popup, p.frame, p.frame_hovered, p.frame_active, p.row_alternate, p.button, p.button_hovered,
-                                 p.button_active, p.header, p.header_hovered, p.header_active, p.tab_hovered, p.grab})
+        for (uint32_t surface : {p.window, p.panel, p.popup, p.frame, p.frame_hovered, p.frame_active, p.row_alternate, p.button,
+                                 p.button_hovered, p.button_active, p.header, p.header_hovered, p.header_active, p.tab_hovered, p.grab})
             EXPECT_GE(contrast(p.text, surface), 4.5) << name_of(kind) << " text on " << std::hex << surface;
         for (uint32_t surface : {p.window, p.panel, p.popup, p.frame, p.row_alternate})
             EXPECT_GE(contrast(p.text_dim, surface), 4.5) << name_of(kind) << " dim text on " << std::hex << surface;
@@ -177,7 +178,8 @@ TEST(ThemePalettes, MarksStandOut) {
     for (ThemeKind kind : {ThemeKind::kDark, ThemeKind::kLight}) {
         const Palette& p = palette(kind);
         for (uint32_t mark : {p.accent, p.selection, p.hover, p.focus, p.what_if, p.warning, p.error, p.ok})
-            for (uint32_t surface : {p.panel, p.frame, p.track}) EXPECT_GE(contrast(mark, surface), 3.0) << name_of(kind) << std::hex << " " << mark << " on " << surface;
+            for (uint32_t surface : {p.panel, p.frame, p.track})
+                EXPECT_GE(contrast(mark, surface), 3.0) << name_of(kind) << std::hex << " " << mark << " on " << surface;
     }
 }
 

@@ -1,0 +1,51 @@
+// The whole window without window or graphics device: AppUi on the null back end with hand-made or real session states, mouse and keys
+// injected.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "app/shell/app_ui.h"
+#include "app/shell/input_script.h"
+#include "app/shell/theme.h"
+#include "app/widgets/heatmap_renderer.h"
+#include "imgui_internal.h"
+
+namespace app::test {
+
+class WindowStage {
+public:
+    explicit WindowStage(ImVec2 size = {1280, 720}, float scale = 1);
+    ~WindowStage();
+    WindowStage(const WindowStage&) = delete;
+
+    /// Draws `state`, or the session's own once `live` is set.
+    void frames(int n = 4);
+    void play(const InputScript& script);
+    void key(ImGuiKeyChord chord) { play(InputScript().press(chord)); }
+    void type(const std::string& text) { play(InputScript().type(text)); }
+
+    /// A point on the item with that id in a panel's window (its id path from the window); fails the test when there is none.
+    ImVec2 find(const char* window, std::initializer_list<const char*> path);
+    void click(const char* window, std::initializer_list<const char*> path) { play(InputScript().click(find(window, path))); }
+    bool is_drawn(const char* window) const;  ///< its content was drawn in the last frame (a tab in front)
+    int n_vertices() const;
+
+    gs::Session session;
+    gs::SessionState state;
+    bool live = false;
+    ViewSettings settings;
+    Appearance appearance;
+    std::unique_ptr<HeatmapRenderer> heatmaps;
+    std::unique_ptr<AppUi> ui;
+
+private:
+    ImVec2 m_size;
+    double m_time = 0;
+};
+
+/// A finished run of a synthetic trace, as a session would show it.
+std::shared_ptr<gs::RunResult> make_run(gs::TraceSnapshot trace, uint64_t id, std::string text = "a llama is an animal");
+std::shared_ptr<gs::ModelCard> make_card(const gs::TraceSnapshot& trace);
+
+}  // namespace app::test
