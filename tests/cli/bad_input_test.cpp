@@ -12,6 +12,8 @@ struct BadCase {
     const char* mentions;              ///< a word of the message that tells the user what was wrong
 };
 
+void PrintTo(const BadCase& c, std::ostream* out) { *out << c.name; }   // or the test's name holds its bytes
+
 class BadInput : public testing::TestWithParam<BadCase> {};
 
 TEST_P(BadInput, IsToldAndGivesItsExitCode) {
@@ -39,6 +41,32 @@ INSTANTIATE_TEST_SUITE_P(
                     BadCase{"missing_prompt_file", {"run", "--prompt-file", "/nowhere.txt"}, 3, "/nowhere.txt"},
                     BadCase{"not_a_golden", {"verify", "/proc"}, 3, "/proc"}),
     [](const auto& param) { return param.param.name; });
+
+#ifdef GATESCOPE_HAVE_WINDOW
+INSTANTIATE_TEST_SUITE_P(
+    WindowCases, BadInput,
+    testing::Values(BadCase{"missing_file", {"/nowhere/m.gguf"}, 3, "/nowhere/m.gguf"},
+                    BadCase{"no_display", {}, 4, "display"},
+                    BadCase{"bad_size", {"screenshot", "--out", "x.png", "--size", "12"}, 2, "WIDTHxHEIGHT"},
+                    BadCase{"unknown_view", {"screenshot", "--out", "x.png", "--view", "sideways"}, 2, "heatmap"}),
+    [](const auto& param) { return param.param.name; });
+
+TEST(BadInputDevice, NoVulkanDriverIsTold) {
+    const ProgramResult r = run_program({"screenshot", "--out", temporary_path("none.png")}, {"VK_ICD_FILENAMES=/nowhere.json", "VK_DRIVER_FILES=/nowhere.json"});
+    EXPECT_EQ(r.exit_code, 4) << r.err;
+    EXPECT_NE(r.err.find("Vulkan"), std::string::npos) << r.err;
+}
+#endif
+
+TEST(BadInputMemory, AModelThatDoesNotFitIsTold) {
+#ifdef __SANITIZE_ADDRESS__
+    GTEST_SKIP() << "the sanitizer itself needs more address space";
+#endif
+    const ProgramResult r = run_program({"run", "--prompt", "x", "-n", "1"}, {}, 160u << 20);   // program and mapped model need more
+    EXPECT_EQ(r.exit_code, 1) << r.err;
+    EXPECT_NE(r.err.find("memory"), std::string::npos) << r.err;
+    EXPECT_TRUE(r.out.empty()) << r.out;
+}
 
 TEST(BadInputFile, EmptyPromptFileIsRefused) {
     const ProgramResult r = run_program({"run", "--prompt-file", temporary_file("empty.txt", "")});

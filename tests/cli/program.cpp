@@ -7,6 +7,7 @@
 #include <sstream>
 #include <string>
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,7 +45,7 @@ std::string temporary_file(const std::string& name, const std::string& content) 
     return path;
 }
 
-ProgramResult run_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment) {
+ProgramResult run_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment, uint64_t most_memory) {
     const std::string out = temporary_path("stdout"), err = temporary_path("stderr"), home = temporary_path("home");
     const pid_t child = fork();
     if (child == 0) {
@@ -54,6 +55,8 @@ ProgramResult run_program(const std::vector<std::string>& arguments, const std::
         setenv("HOME", home.c_str(), 1);
         unsetenv("XDG_CONFIG_HOME");
         for (const std::string& entry : environment) putenv(const_cast<char*>(entry.c_str()));
+        const rlimit limit{most_memory, most_memory};
+        if (most_memory > 0 && setrlimit(RLIMIT_AS, &limit) != 0) _exit(125);
         std::vector<char*> argv{const_cast<char*>(GATESCOPE_PROGRAM)};
         for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
         argv.push_back(nullptr);
