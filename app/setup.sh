@@ -50,8 +50,10 @@ build_preset() {       # configure once; ninja itself re-configures when a CMake
     if [ ! -e "$dir/build.ninja" ]; then
         cmake --preset "$preset" >&2 || { rm -f "$dir/build.ninja"; say "configuring failed (see above)"; return 1; }
     fi
-    # Quiet when there is nothing to do, so that the second start shows only the program's own output.
-    if ! ninja -C "$dir" -n 2>/dev/null | grep -q 'no work to do'; then
-        ninja -C "$dir" >&2 || { say "building failed (see above)"; return 1; }
-    fi
+    # Quiet when nothing has changed, so that later starts show only the program's own output.
+    local changed=""
+    [ -e "$dir/.built" ] && changed=$(cd "$root" && find CMakeLists.txt app engine shaders tests -newer "$dir/.built" -print -quit)
+    if [ -e "$dir/.built" ] && [ -z "$changed" ] && ninja -C "$dir" --quiet >/dev/null 2>&1; then return 0; fi
+    ninja -C "$dir" >&2 || { say "building failed (see above)"; return 1; }
+    touch "$dir/.built"
 }

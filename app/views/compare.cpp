@@ -110,7 +110,8 @@ void CompareView::draw_agreement(ViewContext& context, const gs::RunResult& a, c
     key_value("KL divergence", fmt::format("{} nats", format_number(c->b.kl)), scored.c_str());
     key_value("same top token", format_percent(c->b.top1_agreement), scored.c_str());
     key_value("first difference",
-              c->first_difference < 0 ? "none: the texts are equal" : fmt::format("generated token {}", c->first_difference + 1));
+              c->first_difference < 0 ? "none: the texts are equal"
+                                      : fmt::format("generated token {}", c->first_difference - a.n_prompt_tokens + 1));
     draw_routes(context, *c);
 }
 

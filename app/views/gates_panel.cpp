@@ -101,7 +101,8 @@ void GatesPanel::header(ViewContext& context, Pick& pick) {
     same_line_if_fits(ImGui::CalcTextSize(token.c_str()).x);
     ImGui::AlignTextToFramePadding();
     ImGui::TextUnformatted(token.c_str());
-    badge_on_line(context, trace.info().provenance);
+    // An answer was computed here and now, also for a token of a replayed run.
+    badge_on_line(context, m_answer ? gs::Provenance::kComputed : trace.info().provenance);
 }
 
 std::string GatesPanel::title_of_rule(const ViewContext& context, const GateRule& rule) const {
@@ -234,8 +235,7 @@ void GatesPanel::draw(ViewContext& context) {
     Pick pick = effective_pick(trace, context.selected);
     header(context, pick);
     refresh(context, pick);
-    caption(answer_state(context));
-    caption_on_line("Bars: applied weight. Thin outlines: preference. Orange line: the cut at k.");
+    caption(fmt::format("{} Bars: applied weight. Thin outlines: preference. Orange line: the cut at k.", answer_state(context)));
     const float unit = ImGui::GetFontSize();
     const ImVec2 room = ImGui::GetContentRegionAvail();
     const bool wide = room.x > 44 * unit && room.x > 1.3f * room.y;

@@ -90,6 +90,8 @@ void RoutePicture::fill_layers() {
 
 ValueRange RoutePicture::data_range() const {
     if (!m_any) return {};
+    const bool weights = m_spec.kind != PictureKind::kTokenLayer && m_spec.quantity == Quantity::kAppliedWeight;
+    if (weights && m_low >= 0 && m_high > 0) return {0, m_high};  // what is not chosen weighs nothing
     if (m_high > m_low) return {m_low, m_high};
     // One value everywhere: a range around it, so that the colour is that of the middle and the bar still has two ends.
     const float half = std::max(std::fabs(m_low) * 0.5f, 0.5f);

@@ -21,6 +21,8 @@ private:
     void draw_activity(ViewContext& context);
     void draw_run(ViewContext& context);
     bool m_first = true;
+    uint64_t m_what_if_revision = 0;
+    double m_what_if_bytes = 0;  ///< per token, of that revision
 };
 
 /// Left out when the line is full: the earlier ones matter more.
@@ -72,14 +74,21 @@ void StatusLine::draw_run(ViewContext& context) {
          "Routing rule in force, in the text form that the command line takes (--policy)");
     if (!state.run || state.run->trace.empty()) return;
     const gs::RunResult& run = *state.run;
-    const gs::Provenance provenance = context.what_if.trace().info().provenance;
+    const gs::TraceSnapshot& trace = context.what_if.trace();
+    const gs::Provenance provenance = trace.info().provenance;
     item(gs::name_of(provenance), provenance == gs::Provenance::kReplayed ? "The run on screen was read from a file"
                                   : provenance == gs::Provenance::kWhatIf ? "Recorded router logits under another policy"
                                                                           : "The run on screen was computed here");
-    if (run.timings.decode_seconds > 0)
+    const bool what_if = provenance == gs::Provenance::kWhatIf;
+    if (run.timings.decode_seconds > 0 && !what_if)
         item(fmt::format("{} tokens/s", format_number(run.timings.decode_tokens_per_s())), "Decoding speed of this run");
-    if (run.bytes_per_token > 0)
-        item(fmt::format("{} per token", format_bytes(run.bytes_per_token)),
+    if (what_if && trace.revision() != m_what_if_revision) {
+        m_what_if_revision = trace.revision();
+        m_what_if_bytes = gs::bytes_per_token(trace);
+    }
+    const double bytes = what_if ? m_what_if_bytes : run.bytes_per_token;
+    if (bytes > 0)
+        item(fmt::format("{} per token", format_bytes(bytes)),
              "Weight bytes that one decoded token reads, mean over the run");
     item(fmt::format("{} tokens", run.trace.n_tokens()), "Prompt and output of the run on screen");
 }

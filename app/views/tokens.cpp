@@ -108,6 +108,7 @@ void TokensView::draw_strip(ViewContext& context, const gs::TraceSnapshot& trace
     input.text_color = theme.text, input.selection_color = theme.selection, input.hover_color = theme.hover,
     input.border_color = theme.text_dim;
     input.follow = context.selected.token < 0 && context.state.run && context.state.run->phase != gs::RunPhase::kFinished;
+    input.open_at = context.state.run ? context.state.run->n_prompt_tokens : -1;  // the answer, not the template in front of it
     const StripHit hit = m_strip.draw("###strip", input, {0, 0});
     if (hit.hovered >= 0) {
         context.hovered_next = {hit.hovered, -1, -1};

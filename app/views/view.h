@@ -29,7 +29,7 @@ enum class TokenColor : uint8_t { kTopExpert, kEntropy, kMargin, kLogprob };
 
 /// Kept in the settings file.
 struct ViewSettings {
-    Quantity quantity = Quantity::kPreference;
+    Quantity quantity = Quantity::kAppliedWeight;
     TokenColor token_color = TokenColor::kTopExpert;
     ColorMap map = ColorMap::kCividis;
     bool auto_range = true;              ///< off: 0 to 1, so that runs compare; on shows a router of many even experts at all

@@ -123,8 +123,8 @@ void Heatmap::Impl::draw_cells(const HeatmapInput& input) {
     push.first_color = 256 * uint32_t(input.map);
     push.flags = (swapped ? HeatmapPush::kSwapAxes : 0) | (how == Reduce::kMaxAbs ? HeatmapPush::kFarthestFromZero : 0);
     push.background = background;
-    push.no_value = no_value_color();
-    push.no_value_stripe = IM_COL32(60, 58, 66, 255);
+    push.no_value = background;  // a quiet hatch on the ground, so that what has a value stands out
+    push.no_value_stripe = ImGui::GetColorU32(ImGuiCol_Border) | IM_COL32_A_MASK;
     push.px = std::max(1.0f, std::round(px * pixel));
     ImVec2 uv_max;
     auto image = surface->show(push, int(plot.GetWidth() * pixel), int(plot.GetHeight() * pixel), uv_max);

@@ -60,6 +60,29 @@ static void draw_chip(const StripInput& input, int token, const StripToken& styl
     if (style.boundary_before) draw->AddRectFilled({low.x - gap() - 1, low.y - 2}, {low.x - gap() + 1, high.y + 2}, input.selection_color);
 }
 
+/// Brings the newest token, a selection made elsewhere, or the opening place of another run into sight; inside the child window.
+void TokenStrip::scroll(const StripInput& input) {
+    const ImGuiIO& io = ImGui::GetIO();
+    const bool touched = ImGui::IsWindowHovered() && (io.MouseWheel != 0 || ImGui::IsMouseDown(ImGuiMouseButton_Left));
+    if (touched || input.follow || input.selected >= 0) m_opened = input.identity;
+    const auto line_of = [this](int token) { return m_places[static_cast<size_t>(token)].line; };
+    const int n_tokens = static_cast<int>(m_places.size());
+    if (m_opened != input.identity && input.open_at >= 0 && input.open_at < n_tokens) {
+        constexpr int kLinesBefore = 2;   // of what came before it
+        ImGui::SetScrollY(static_cast<float>(std::max(0, line_of(input.open_at) - kLinesBefore)) * line_height());
+        return;
+    }
+    int show = -1;
+    if (input.follow && input.n_tokens - 1 != m_scrolled_to) show = m_scrolled_to = input.n_tokens - 1;
+    if (input.selected != m_last_selected) show = m_last_selected = input.selected;
+    if (show < 0 || show >= n_tokens) return;
+    const float y = static_cast<float>(line_of(show)) * line_height(), top = ImGui::GetScrollY(), height = ImGui::GetWindowHeight();
+    if (y < top)
+        ImGui::SetScrollY(y);
+    else if (y + line_height() > top + height)
+        ImGui::SetScrollY(y + line_height() + 4 - height);
+}
+
 StripHit TokenStrip::draw(const char* id, const StripInput& input, ImVec2 size) {
     StripHit hit;
     if (!ImGui::BeginChild(id, size, ImGuiChildFlags_NavFlattened)) {
@@ -85,18 +108,7 @@ StripHit TokenStrip::draw(const char* id, const StripInput& input, ImVec2 size) 
         if (over && mouse.x >= low.x && mouse.x < high.x + gap() && mouse.y >= low.y && mouse.y < low.y + line_height()) hit.hovered = t;
     }
     if (over && ImGui::IsMouseClicked(ImGuiMouseButton_Left)) hit.clicked = hit.hovered;
-    // Bring the newest token, or a selection made elsewhere, into sight once.
-    int show = -1;
-    if (input.follow && input.n_tokens - 1 != m_scrolled_to) show = m_scrolled_to = input.n_tokens - 1;
-    if (input.selected != m_last_selected) show = m_last_selected = input.selected;
-    if (show >= 0 && show < static_cast<int>(m_places.size())) {
-        const float y = m_places[static_cast<size_t>(show)].line * line_height();
-        const float scroll = ImGui::GetScrollY(), height = ImGui::GetWindowHeight();
-        if (y < scroll)
-            ImGui::SetScrollY(y);
-        else if (y + line_height() > scroll + height)
-            ImGui::SetScrollY(y + line_height() + 4 - height);
-    }
+    scroll(input);
     ImGui::EndChild();
     return hit;
 }

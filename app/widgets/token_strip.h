@@ -24,6 +24,7 @@ struct StripInput {
     int selected = -1, hovered = -1;
     ImU32 text_color = 0, selection_color = 0, hover_color = 0, border_color = 0;
     bool follow = false;  ///< keep the newest token in sight
+    int open_at = -1;     ///< otherwise the token that is in sight when a run comes, until the user scrolls
 };
 
 struct StripHit {
@@ -42,11 +43,13 @@ private:
         std::string text;
     };
     void layout(const StripInput& input, float width);
+    void scroll(const StripInput& input);
     std::vector<Place> m_places;
     std::vector<int> m_line_first;  ///< first token of each line
     uint64_t m_identity = 0;
     float m_width = 0, m_font_size = 0, m_x = 0;
     int m_scrolled_to = -1, m_last_selected = -1;
+    uint64_t m_opened = 0;   ///< identity of the run that has been brought to its opening place and left there by the user
 };
 
 }  // namespace app

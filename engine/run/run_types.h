@@ -52,6 +52,8 @@ struct RunResult {
 
 /// Weight bytes one token reads when it uses `experts_per_layer` experts in each MoE layer: dense + Σ used · expert_bytes.
 double bytes_per_token(const TraceInfo& info, double mean_experts_per_layer);
+/// The same for the experts that a trace's tokens used, mean over all of them.
+double bytes_per_token(const TraceSnapshot& trace);
 
 /// Identity and sizes of the loaded model, for the window and `info`.
 struct ModelCard {

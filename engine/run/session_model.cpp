@@ -94,17 +94,14 @@ RunResult replayed_run(const TraceSnapshot& trace, uint64_t id) {
     run.request.mode = info.template_name == "raw" ? PromptMode::kRaw : PromptMode::kChat;
     if (const Result<SamplerSettings> sampler = SamplerSettings::parse(info.sampler)) run.request.sampler = *sampler;
     if (!trace.empty()) run.request.policy = trace.policy(trace.n_tokens() - 1);
-    int64_t n_assigned = 0, n_rows = 0;
     for (int t = 0; t < trace.n_tokens(); ++t) {
         const TokenRow& token = trace.token(t);
         const bool decoded = token.phase == Phase::kDecode;
         run.n_prompt_tokens += !decoded;
         if (decoded && !token.special) run.text += token.text;
-        for (int m = 0; m < trace.n_moe_layers(); ++m) n_assigned += static_cast<int64_t>(trace.ids(m, t).size());
-        n_rows += trace.n_moe_layers();
     }
     run.request.max_new_tokens = trace.n_tokens() - run.n_prompt_tokens;
-    run.bytes_per_token = bytes_per_token(info, n_rows > 0 ? static_cast<double>(n_assigned) / static_cast<double>(n_rows) : 0);
+    run.bytes_per_token = bytes_per_token(trace);
     return run;
 }
 

@@ -132,7 +132,8 @@ TEST_F(HeatmapRender, SwappedAxesShowTheSameCellsTheOtherWay) {
 
 TEST_F(HeatmapRender, MissingValuesHaveTheirOwnLook) {
     input.fill_column = [](int col, std::span<float> out) { std::fill(out.begin(), out.end(), col % 2 ? kNan : 1.0f); };
-    const uint32_t high = rgb_of(table(input.map)[255]), none = rgb_of(no_value_color());
+    frames(1);                                   // the theme is there from the first frame on
+    const uint32_t high = rgb_of(table(input.map)[255]), none = rgb_of(ImGui::GetColorU32(ImGuiCol_FrameBg));
     int n_plain = 0, n_stripe = 0;
     compare(120, [&](const HeatmapHit& at, uint32_t pixel, int, int) {
         if (at.col % 2 == 0) {

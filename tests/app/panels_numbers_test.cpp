@@ -273,6 +273,9 @@ TEST(HeatmapPicture, RangesAreFixedUnlessAskedForOrWithoutLimit) {
     EXPECT_EQ(data.high, picture.data_range().high);
     EXPECT_LT(data.high, 1);
     EXPECT_EQ(data.low, 0) << "preferences start so near to 0 that the bar says 0";
+    picture.update(trace, {.kind = PictureKind::kTokenExpert, .quantity = Quantity::kAppliedWeight});
+    EXPECT_EQ(color_range(picture, trace.info().router, true).low, 0) << "what is not chosen weighs nothing";
+    EXPECT_EQ(color_range(picture, trace.info().router, true).high, picture.data_range().high);
     picture.update(trace, {.kind = PictureKind::kTokenLayer, .scalar = RouteScalar::kEntropy});
     EXPECT_EQ(color_range(picture, trace.info().router, true).low > 0, picture.data_range().low >= 0.1f * picture.data_range().high);
     picture.update(trace, {.kind = PictureKind::kTokenLayer, .scalar = RouteScalar::kEntropy});
