@@ -53,20 +53,28 @@ void App::draw(FrameInfo& info) {
     if (requests.appearance) apply(*requests.appearance);
 }
 
-/// A model named on the command line is loaded at once if it fits; otherwise the question with the numbers comes up.
-void open_argument(App& app, const fs::path& file) {
-    if (kind_of_file(file) != ".gguf") return app.ui->open_path(file);
+/// A model named on the command line is loaded at once if it fits; otherwise the question with the numbers comes up. False when it is no
+/// model or one that cannot be read: a message then says why.
+bool open_model_argument(App& app, const fs::path& file) {
+    if (kind_of_file(file) != ".gguf") return false;
     const auto estimate = gs::estimate_model(file, 0);
-    if (estimate && !refusal(*estimate).empty()) return app.session->inspect_model(file);
-    app.session->load_model(file);  // says itself what is wrong with a bad file
+    if (!estimate) {
+        app.session->notify({.error = estimate.error()});
+        return false;
+    }
+    if (refusal(*estimate).empty())
+        app.session->load_model(file);
+    else
+        app.session->inspect_model(file);
+    return true;
 }
 
 void start_content(App& app, const WindowOptions& options, const gs::Policy& policy) {
     std::error_code ignored;
     const std::string kind = options.file.empty() ? "" : kind_of_file(options.file);
     if (kind != ".safetensors" && fs::exists(bundled_run_path(), ignored)) app.session->load_trace(bundled_run_path());
-    if (!options.file.empty()) open_argument(app, options.file);
-    if (kind != ".gguf") app.session->load_model(bundled_model_path());
+    if (!open_model_argument(app, options.file)) app.session->load_model(bundled_model_path());
+    if (!options.file.empty() && kind != ".gguf") app.ui->open_path(options.file);
     if (!(policy == gs::Policy{})) app.session->set_policy(policy);
     if (options.prompt.empty()) return;
     app.settings.prompt = options.prompt;

@@ -51,7 +51,9 @@ void AppUi::raise(const std::string& view_id) {
 
 /// What follows the data rather than the user.
 void AppUi::new_state(const gs::SessionState& state) {
-    m_what_if.set_run(state.run ? state.run->trace : gs::TraceSnapshot{});
+    // While a new run reads its first tokens the picture of the one before stays: nothing flashes empty.
+    const bool reading = state.run && state.run->trace.empty() && state.run->phase != gs::RunPhase::kFinished;
+    if (!reading) m_what_if.set_run(state.run ? state.run->trace : gs::TraceSnapshot{});
     settle_what_if(state, m_what_if);
     m_history.observe(state.policy);
     const uint64_t run_id = state.run ? state.run->id : 0;

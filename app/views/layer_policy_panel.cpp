@@ -209,7 +209,7 @@ std::string LayerPolicyPanel::kept_text(const ViewContext& context, int moe_laye
     // On first sight: rows scrolled away cost nothing while a slider is dragged.
     if (std::isnan(kept)) {
         const gs::TraceSnapshot& tried = context.what_if.trace();
-        kept = gs::route_agreement(context.state.run->trace, tried, moe_layer, tried.n_tokens());
+        kept = gs::route_agreement(context.what_if.run_trace(), tried, moe_layer, tried.n_tokens());
     }
     return format_percent(kept);
 }

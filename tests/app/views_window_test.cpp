@@ -52,6 +52,26 @@ TEST(Window, DrawsEveryStateItCanBeIn) {
     }
 }
 
+TEST(Window, KeepsThePictureWhileANewRunReadsItsFirstTokens) {
+    WindowStage stage;
+    stage.state.run = make_run(make_trace(), 1);
+    stage.frames();
+    auto reading = std::make_shared<gs::RunResult>();
+    reading->id = 2;
+    reading->phase = gs::RunPhase::kPrefill;
+    stage.state.run = reading;
+    for (const ViewRow& row : all_views()) {
+        stage.ui->raise(row.id);
+        stage.frames(6);
+    }
+    EXPECT_EQ(stage.ui->what_if().trace().n_tokens(), make_trace().n_tokens());
+    auto failed = std::make_shared<gs::RunResult>(*reading);
+    failed->phase = gs::RunPhase::kFinished;
+    stage.state.run = failed;
+    stage.frames();
+    EXPECT_TRUE(stage.ui->what_if().trace().empty()) << "a run that ended without a token has none to show";
+}
+
 TEST(Window, DrawsALargeRunWithEveryPanel) {
     WindowStage stage({1920, 1080});
     stage.state.run = make_run(make_trace({.n_tokens = 4096, .n_layers = 30}), 1);
