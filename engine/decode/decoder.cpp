@@ -97,8 +97,8 @@ Result<void> Decoder::forward(std::span<const int32_t> ids, int first_position, 
         GS_TRY_VOID(impl.run_layers(ids.subspan(static_cast<size_t>(start), static_cast<size_t>(size)), first_position + start, start,
                                     impl.spec().n_layers, cancel));
         if (is_cancelled(cancel)) return cancelled();
-        if (rows == LogitRows::kAll) impl.head_block(0, size, start, start);
-        if (rows == LogitRows::kLast && start + size == n) impl.head_block(size - 1, 1, n - 1, 0);
+        if (rows == LogitRows::kAll) GS_TRY_VOID(impl.head_block(0, size, start, start, cancel));
+        if (rows == LogitRows::kLast && start + size == n) GS_TRY_VOID(impl.head_block(size - 1, 1, n - 1, 0, cancel));
     }
     if (impl.nonfinite)
         return Error{ErrorKind::kRun, "nonfinite_weights", "The model computes values that are not finite",
@@ -124,9 +124,10 @@ Result<void> Decoder::Impl::run_layers(std::span<const int32_t> ids, int positio
     return {};
 }
 
-void Decoder::Impl::head_block(int from, int n_rows, int first_row, int logit_row) {
+Result<void> Decoder::Impl::head_block(int from, int n_rows, int first_row, int logit_row, const CancelFlag* cancel) {
     const auto n_vocab = static_cast<size_t>(spec().n_vocab);
     for (int done = 0; done < n_rows; done += kHeadRows) {
+        if (is_cancelled(cancel)) return cancelled();   // a batch's head takes as long as all of its layers
         const int n = std::min(kHeadRows, n_rows - done);
         const Rows in = normed.rows(n), out = head.rows(n);
         ops->rms_norm(x.rows(max_batch).from(from + done, n), model->weights.output_norm, spec().norm_eps, 0, in);
@@ -148,6 +149,7 @@ void Decoder::Impl::head_block(int from, int n_rows, int first_row, int logit_ro
             if (hand_over) on_logits(first_row + done + r, row);
         }
     }
+    return {};
 }
 
 int Decoder::n_ctx() const { return m_impl->n_ctx; }

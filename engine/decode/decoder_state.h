@@ -80,7 +80,7 @@ struct Decoder::Impl {
     std::span<const float> shared_gates(int l, int n_rows);
     void moe_block(int l, int n_rows, int first_row);
     /// Final norm and head for n rows of x from `from`, which are rows first_row.. of the call; results go to logit rows logit_row...
-    void head_block(int from, int n_rows, int first_row, int logit_row);
+    Result<void> head_block(int from, int n_rows, int first_row, int logit_row, const CancelFlag* cancel);
     void tap_rows(Tap what, int l, int first_row, Rows rows);
 };
 

@@ -114,6 +114,22 @@ TEST(Decoder, CountsItsMemory) {
     EXPECT_EQ(decoder->n_ctx(), 100);
 }
 
+TEST(DecoderCancel, EndsInTheMiddleOfALongHead) {
+    const auto model = golden_model("qwen3");
+    const std::vector<int32_t> ids = some_ids(*model, 70);
+    const auto decoder = make_decoder(model);
+    CancelFlag cancel;
+    size_t n_rows = 0;
+    decoder->set_logit_function([&](int, std::span<const float>) {
+        ++n_rows;
+        cancel.set();
+    });
+    const Result<void> ran = decoder->forward(ids, 0, LogitRows::kAll, &cancel);
+    ASSERT_FALSE(ran);
+    EXPECT_EQ(ran.error().kind, ErrorKind::kCancelled);
+    EXPECT_LT(n_rows, ids.size());
+}
+
 TEST(DecoderCancel, DoesNoLayerWhenSetBefore) {
     const auto model = golden_model("granitemoe");
     const auto decoder = make_decoder(model);
