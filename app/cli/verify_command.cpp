@@ -7,6 +7,17 @@
 
 namespace app {
 
+/// A file that could not be loaded gives no figures: none are shown.
+static bool has_figures(const gs::VerifyCase& c) { return c.pass || c.rows > 0 || c.max_abs_logit_diff > 0; }
+
+static void print_case(const gs::VerifyCase& c) {
+    std::string figures = "compared exactly";
+    if (!has_figures(c)) figures = "nothing compared";
+    else if (c.tolerance > 0) figures = fmt::format("worst {:.2e} (tolerance {:.1e})", c.max_abs_logit_diff, c.tolerance);
+    if (c.tolerance > 0 && c.rows > 0) figures += fmt::format("  experts {:6.2f} %", 100 * c.expert_agreement);
+    fmt::print("{:<4} {:<40} {:<54} {}\n", c.pass ? "ok" : "FAIL", c.name, figures, c.detail);
+}
+
 static int verify(const EngineOptions& engine, const std::vector<std::string>& dirs, bool json) {
     Json cases = Json::array();
     int n_failed = 0;
@@ -16,17 +27,15 @@ static int verify(const EngineOptions& engine, const std::vector<std::string>& d
         for (const gs::VerifyCase& c : *results) {
             n_failed += !c.pass;
             cases.push_back({{"case", c.name},
-                             {"max_abs_logit_diff", c.max_abs_logit_diff},
+                             {"max_abs_logit_diff", has_figures(c) ? Json(c.max_abs_logit_diff) : Json()},
                              {"tolerance", c.tolerance},
-                             {"expert_agreement", c.expert_agreement},
+                             {"expert_agreement", has_figures(c) ? Json(c.expert_agreement) : Json()},
                              {"rows", c.rows},
                              {"rows_differ", c.rows_differ},
                              {"greedy_equal", c.greedy_equal},
                              {"pass", c.pass},
                              {"detail", c.detail}});
-            if (!json)
-                fmt::print("{:<4} {:<44} worst {:.2e} (tolerance {:.1e})  experts {:6.2f} %  {}\n", c.pass ? "ok" : "FAIL", c.name, c.max_abs_logit_diff,
-                           c.tolerance, 100 * c.expert_agreement, c.detail);
+            if (!json) print_case(c);
         }
     }
     if (json) print_json({{"cases", cases}, {"failed", n_failed}});
