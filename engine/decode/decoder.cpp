@@ -39,6 +39,7 @@ Result<std::unique_ptr<Decoder>> Decoder::create(std::shared_ptr<const Model> mo
     impl->moe_row.assign(static_cast<size_t>(spec.n_layers), -1);
     for (size_t m = 0; m < spec.moe_layers.size(); ++m) impl->moe_row[static_cast<size_t>(spec.moe_layers[m])] = static_cast<int>(m);
     GS_TRY_VOID(impl->allocate());
+    for (const std::span<const std::byte> original : impl->ops->adopt(impl->model->weights.matrices(), impl->model)) impl->model->forget(original);
     auto decoder = std::unique_ptr<Decoder>(new Decoder(std::move(impl)));
     decoder->set_policy(Policy{});
     return decoder;

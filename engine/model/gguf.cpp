@@ -110,6 +110,10 @@ bool GgufFile::has(std::string_view key) const { return m_impl->first.find(key) 
 std::span<const GgufTensor> GgufFile::tensors() const { return m_impl->tensors; }
 std::vector<std::span<const std::byte>> GgufFile::headers() const { return m_impl->headers; }
 
+void GgufFile::forget(std::span<const std::byte> bytes) const {
+    for (const MappedFile& mapping : m_impl->mappings) mapping.forget(bytes);
+}
+
 bool GgufFile::shrank() const {
     return std::any_of(m_impl->mappings.begin(), m_impl->mappings.end(), [](const MappedFile& mapping) { return mapping.shrank(); });
 }

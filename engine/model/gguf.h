@@ -70,6 +70,8 @@ public:
     std::vector<std::span<const std::byte>> headers() const;
     /// True once a file on disk has become shorter than what was mapped; reads past its end have given zeros since.
     bool shrank() const;
+    /// Bytes of the mapping whose pages need not stay in memory; they come back when they are read.
+    void forget(std::span<const std::byte> bytes) const;
 
 private:
     struct Impl;

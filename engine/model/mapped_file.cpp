@@ -106,6 +106,14 @@ bool MappedFile::shrank() const {
     return fstat(m_fd, &status) == 0 && static_cast<size_t>(status.st_size) < m_size;
 }
 
+void MappedFile::forget(std::span<const std::byte> bytes) const {
+    if (bytes.data() < m_data || bytes.data() + bytes.size() > m_data + m_size) return;   // of another part
+    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
+    const uintptr_t end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
+    if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);   // read-only and from a file: nothing is lost
+}
+
 void MappedFile::reset() {
     if (m_guard >= 0) g_ranges[static_cast<size_t>(m_guard)].begin.store(0, std::memory_order_release);
     if (m_data) munmap(const_cast<std::byte*>(m_data), m_size);

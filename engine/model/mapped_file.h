@@ -24,6 +24,8 @@ public:
     std::span<const std::byte> bytes() const { return {m_data, m_size}; }
     /// True once the file on disk has become shorter than the mapping. Pages that were read past its end since then were zeros.
     bool shrank() const;
+    /// Lets go of the pages that lie wholly in these bytes of the mapping; read again, they come back from the file.
+    void forget(std::span<const std::byte> bytes) const;
 
 private:
     MappedFile() = default;

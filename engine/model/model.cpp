@@ -105,6 +105,10 @@ Result<Plan> make_plan(const GgufFile& file) {
 
 }  // namespace
 
+void Model::forget(std::span<const std::byte> bytes) const {
+    if (m_file) m_file->forget(bytes);
+}
+
 Result<std::shared_ptr<const Model>> Model::load(const std::filesystem::path& path, const LoadOptions& options) {
     if (options.cancel && options.cancel->is_set()) return cancelled();
     GS_TRY(GgufFile file, GgufFile::open(path));

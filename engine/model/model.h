@@ -57,6 +57,9 @@ public:
     std::vector<std::string> warnings;  ///< for stderr and the window: "unknown pre-tokenizer …, using default"
     int n_ctx = 0;
 
+    /// These bytes of the file will hardly be read again: their pages need not stay in memory. They come back when they are.
+    void forget(std::span<const std::byte> bytes) const;
+
     Model() = default;
     Model(const Model&) = delete;
     Model& operator=(const Model&) = delete;

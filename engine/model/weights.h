@@ -15,6 +15,7 @@ struct Weight {
     const std::byte* data = nullptr;
     int n_in = 0, n_out = 0, n_slabs = 1;
     size_t row_bytes = 0;
+    bool tiled = false;                     ///< a back end's own copy, rows interleaved by 16 (ops/cpu/vnni_tiles.h); never so in a file
 
     explicit operator bool() const { return data != nullptr; }
     size_t slab_bytes() const { return row_bytes * static_cast<size_t>(n_out); }
@@ -54,6 +55,16 @@ struct ModelWeights {
     Weight token_embedding, output_norm, output;   ///< output may view the embedding (tied)
     Weight rope_freqs;                             ///< {n_rot/2} divisors, or empty
     std::vector<LayerWeights> layers;
+
+    /// What products are taken with, in no order: all but norms, biases and the embedding as a table.
+    std::vector<Weight> matrices() const {
+        std::vector<Weight> all{output};
+        for (const LayerWeights& l : layers)
+            for (const Weight* w : {&l.q, &l.k, &l.v, &l.attn_out, &l.dense.gate, &l.dense.up, &l.dense.down, &l.router, &l.experts.gate,
+                                    &l.experts.up, &l.experts.down, &l.shared.gate, &l.shared.up, &l.shared.down, &l.shared_gate})
+                if (*w) all.push_back(*w);
+        return all;
+    }
 };
 
 }  // namespace gs

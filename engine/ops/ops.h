@@ -83,6 +83,10 @@ public:
     virtual void read(const float* from, float* to_host, size_t n_floats) = 0;
     virtual void write(const float* from_host, float* to, size_t n_floats) = 0;
 
+    /// The matrices that later calls will name, as long as the owner lives or until others are adopted. A back end may keep copies in a layout
+    /// of its own; returns the bytes that only embed() will read from then on.
+    virtual std::vector<std::span<const std::byte>> adopt(std::span<const Weight>, const std::shared_ptr<const void>& /*owner*/) { return {}; }
+
     /// out[t] = scale * table.row(ids[t]), dequantized.
     virtual void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) = 0;
     /// RMSNorm with weight, over each row: y = x / sqrt(mean(x²) + eps) * w. group > 0: over each run of `group` columns separately with

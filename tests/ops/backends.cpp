@@ -7,17 +7,72 @@
 
 namespace gs::test {
 
+namespace {
+
+/// Adopts the matrices of every call first, as a decoder does once for all.
+class AdoptingOps final : public Ops {
+public:
+    explicit AdoptingOps(std::unique_ptr<Ops> inner) : m_inner(std::move(inner)) {}
+    std::string name() const override { return m_inner->name(); }
+    Precision precision() const override { return m_inner->precision(); }
+    float* allocate(size_t n) override { return m_inner->allocate(n); }
+    void release(float* memory) override { m_inner->release(memory); }
+    void read(const float* from, float* to, size_t n) override { m_inner->read(from, to, n); }
+    void write(const float* from, float* to, size_t n) override { m_inner->write(from, to, n); }
+    void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override { m_inner->embed(table, ids, scale, out); }
+    void rms_norm(Rows x, const Weight& w, float eps, int group, Rows out) override { m_inner->rms_norm(x, w, eps, group, out); }
+    void rope(const ModelSpec& spec, const Weight& divisors, Rows x, int n_heads, int head_dim, int first) override {
+        m_inner->rope(spec, divisors, x, n_heads, head_dim, first);
+    }
+    void store_kv(const KvCache& cache, int layer, int first, Rows k, Rows v) override { m_inner->store_kv(cache, layer, first, k, v); }
+    void attention(const AttentionCall& call) override { m_inner->attention(call); }
+    void add(Rows x, Rows y, float scale) override { m_inner->add(x, y, scale); }
+    void linear(Rows x, std::span<const LinearCall> calls) override {
+        std::vector<Weight> weights;
+        for (const LinearCall& call : calls) weights.push_back(*call.weight);
+        adopt_all(weights);
+        m_inner->linear(x, calls);
+    }
+    void ffn(const FfnWeights& weights, Rows x, Rows out) override {
+        adopt_all({weights.gate, weights.up, weights.down});
+        m_inner->ffn(weights, x, out);
+    }
+    void moe(const MoeCall& call) override {
+        std::vector<Weight> weights{call.experts->gate, call.experts->up, call.experts->down};
+        if (call.shared) weights.insert(weights.end(), {call.shared->gate, call.shared->up, call.shared->down});
+        adopt_all(weights);
+        m_inner->moe(call);
+    }
+    void all_experts(const FfnWeights& experts, Rows x, Rows out) override {
+        adopt_all({experts.gate, experts.up, experts.down});
+        m_inner->all_experts(experts, x, out);
+    }
+    std::vector<OpTime> times() const override { return m_inner->times(); }
+    void reset_times() override { m_inner->reset_times(); }
+
+private:
+    void adopt_all(const std::vector<Weight>& weights) {
+        m_owner = std::make_shared<int>();
+        m_inner->adopt(weights, m_owner);
+    }
+    std::unique_ptr<Ops> m_inner;
+    std::shared_ptr<int> m_owner;
+};
+
+}  // namespace
+
 std::unique_ptr<Ops> Backend::make() const {
     if (simd.empty()) return make_reference_ops();
     setenv("GATESCOPE_SIMD", simd.c_str(), 1);
     auto ops = make_cpu_ops({n_threads, precision});
     unsetenv("GATESCOPE_SIMD");
+    if (adopts) return std::make_unique<AdoptingOps>(std::move(ops));
     return ops;
 }
 
 std::string Backend::name() const {
     if (simd.empty()) return "reference";
-    return simd + (precision == Precision::kExact ? "_exact_" : "_fast_") + std::to_string(n_threads);
+    return simd + (precision == Precision::kExact ? "_exact_" : "_fast_") + std::to_string(n_threads) + (adopts ? "_adopted" : "");
 }
 
 void PrintTo(const Backend& backend, std::ostream* out) { *out << backend.name(); }
@@ -27,6 +82,7 @@ std::vector<Backend> all_backends() {
     for (const std::string& simd : cpu_instruction_sets())
         for (const Precision precision : {Precision::kExact, Precision::kFast})
             for (const int n_threads : {1, 2, 3}) all.push_back({simd, precision, n_threads});
+    for (const int n_threads : {1, 2}) all.push_back({cpu_instruction_sets()[0], Precision::kFast, n_threads, true});
     return all;
 }
 

@@ -16,6 +16,7 @@ struct Backend {
     std::string simd;       ///< empty: the reference
     Precision precision = Precision::kExact;
     int n_threads = 1;
+    bool adopts = false;    ///< every matrix is adopted before it is used, so that the back end's own copies are tested
 
     std::unique_ptr<Ops> make() const;
     std::string name() const;
@@ -23,7 +24,7 @@ struct Backend {
 
 void PrintTo(const Backend& backend, std::ostream* out);   ///< or a test's name holds its bytes
 
-/// Reference; then every instruction set here, exact and fast, with 1, 2 and 3 threads.
+/// Reference; then every instruction set here, exact and fast, with 1, 2 and 3 threads; then fast with adopted matrices.
 std::vector<Backend> all_backends();
 
 class OpsTest : public testing::TestWithParam<Backend> {

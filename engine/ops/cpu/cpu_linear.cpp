@@ -21,14 +21,23 @@ void CpuOps::take_inputs(Rows x, bool fast, Scratch& scratch, Inputs& inputs) {
         for (int t = 0; t < x.n_rows; ++t) prepare(t, 0);
 }
 
-/// Chunks of some 100 KB at most and enough of them to balance, in whole groups of four rows (what the inner loops take at once).
+/// Chunks of some 100 KB at most and enough of them to balance, in whole groups of rows (what the inner loops take at once).
 int CpuOps::rows_per_chunk(size_t row_bytes, size_t all_bytes) const {
     const size_t wanted = std::clamp<size_t>(all_bytes / (static_cast<size_t>(m_pool.n_threads()) * 6), 8 << 10, 96 << 10);
-    return static_cast<int>(std::max<size_t>(1, wanted / std::max<size_t>(row_bytes, 1) / 4)) * 4;
+    return static_cast<int>(std::max<size_t>(1, wanted / std::max<size_t>(row_bytes, 1) / kRowsPerTile)) * kRowsPerTile;
 }
 
-void CpuOps::linear(Rows x, std::span<const LinearCall> calls) {
+std::span<const LinearCall> CpuOps::best_form(std::span<const LinearCall> calls) {
+    m_call_weights.clear();
+    for (const LinearCall& call : calls) m_call_weights.push_back(best_form(*call.weight));
+    m_calls.assign(calls.begin(), calls.end());
+    for (size_t i = 0; i < calls.size(); ++i) m_calls[i].weight = &m_call_weights[i];
+    return m_calls;
+}
+
+void CpuOps::linear(Rows x, std::span<const LinearCall> named) {
     OpClock::Span span(m_clock, Op::kLinear);
+    const std::span<const LinearCall> calls = best_form(named);
     for (const LinearCall& call : calls) span.add_bytes(call.weight->n_bytes());
     const bool fast = std::any_of(calls.begin(), calls.end(), [&](const LinearCall& call) { return is_fast(*call.weight); });
     take_inputs(x, fast, m_input_scratch, m_inputs);

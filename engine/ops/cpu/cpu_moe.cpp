@@ -203,8 +203,13 @@ void CpuOps::sum_slots(const MoeCall& call, const float* pairs) {
     });
 }
 
-void CpuOps::moe(const MoeCall& call) {
+void CpuOps::moe(const MoeCall& named) {
     OpClock::Span span(m_clock, Op::kMoe);
+    const FfnWeights experts = best_form(*named.experts);
+    const FfnWeights shared = named.shared ? best_form(*named.shared) : FfnWeights{};
+    MoeCall call = named;
+    call.experts = &experts;
+    if (named.shared) call.shared = &shared;
     const int n_tokens = call.x.n_rows;
     if (n_tokens <= kGemvTokens) {
         for (int t = 0; t < n_tokens; ++t) {
@@ -222,8 +227,9 @@ void CpuOps::moe(const MoeCall& call) {
     if (call.shared) span.add_bytes(ffn_bytes(*call.shared));
 }
 
-void CpuOps::ffn(const FfnWeights& weights, Rows x, Rows out) {
+void CpuOps::ffn(const FfnWeights& named, Rows x, Rows out) {
     OpClock::Span span(m_clock, Op::kFfn);
+    const FfnWeights weights = best_form(named);
     span.add_bytes(ffn_bytes(weights));
     if (x.n_rows > kGemvTokens) {
         take_inputs(x, is_fast(weights.gate) || is_fast(weights.up), m_input_scratch, m_inputs);
@@ -237,8 +243,9 @@ void CpuOps::ffn(const FfnWeights& weights, Rows x, Rows out) {
     for (int t = 0; t < x.n_rows; ++t) moe_token(call, t);
 }
 
-void CpuOps::all_experts(const FfnWeights& experts, Rows x, Rows out) {
+void CpuOps::all_experts(const FfnWeights& named, Rows x, Rows out) {
     OpClock::Span span(m_clock, Op::kAllExperts);
+    const FfnWeights experts = best_form(named);
     m_branches.clear();
     for (int e = 0; e < experts.gate.n_slabs; ++e) m_branches.push_back({experts.gate.slab(e), experts.up.slab(e), experts.down.slab(e)});
     run_hidden(x.row(0));

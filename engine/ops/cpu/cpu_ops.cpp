@@ -49,6 +49,12 @@ void CpuOps::release(float* memory) { AlignedDelete{}(reinterpret_cast<std::byte
 void CpuOps::read(const float* from, float* to_host, size_t n) { std::copy_n(from, n, to_host); }
 void CpuOps::write(const float* from_host, float* to, size_t n) { std::copy_n(from_host, n, to); }
 
+std::vector<std::span<const std::byte>> CpuOps::adopt(std::span<const Weight> weights, const std::shared_ptr<const void>& owner) {
+    if (m_precision == Precision::kExact || m_tiles_owner.lock() == owner) return {};
+    m_tiles_owner = owner;
+    return m_tiles.build(weights, m_kernels, m_pool);
+}
+
 void CpuOps::embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) {
     OpClock::Span span(m_clock, Op::kEmbed);
     for (size_t t = 0; t < ids.size(); ++t) {

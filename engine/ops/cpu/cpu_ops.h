@@ -5,12 +5,14 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <vector>
 
 #include "engine/ops/cpu/kernels.h"
 #include "engine/ops/cpu/op_clock.h"
 #include "engine/ops/cpu/scratch.h"
 #include "engine/ops/cpu/thread_pool.h"
+#include "engine/ops/cpu/tiled_weights.h"
 #include "engine/ops/ops.h"
 
 namespace gs::cpu {
@@ -27,6 +29,7 @@ public:
     void read(const float* from, float* to_host, size_t n_floats) override;
     void write(const float* from_host, float* to, size_t n_floats) override;
 
+    std::vector<std::span<const std::byte>> adopt(std::span<const Weight> weights, const std::shared_ptr<const void>& owner) override;
     void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override;
     void rms_norm(Rows x, const Weight& weight, float eps, int group, Rows out) override;
     void linear(Rows x, std::span<const LinearCall> calls) override;
@@ -61,11 +64,15 @@ private:
     };
 
     bool is_fast(const Weight& w) const { return m_precision == Precision::kFast && has_fast_product(w.type); }
-    const MatmulKernels& product(const Weight& w) const { return is_fast(w) ? m_kernels.fast : m_kernels.exact; }
+    const MatmulKernels& product(const Weight& w) const { return w.tiled ? m_kernels.tiled : is_fast(w) ? m_kernels.fast : m_kernels.exact; }
+    /// Our copy of w where there is one; another model may lie where an adopted one was that is gone.
+    Weight best_form(const Weight& w) const { return m_tiles_owner.expired() ? w : m_tiles.find(w); }
+    FfnWeights best_form(const FfnWeights& f) const { return {best_form(f.gate), best_form(f.up), best_form(f.down)}; }
     const std::byte* const* inputs_for(const Weight& w, const Inputs& inputs) const { return is_fast(w) ? inputs.fast.data() : inputs.exact.data(); }
     void take_inputs(Rows x, bool fast, Scratch& scratch, Inputs& inputs);
     int rows_per_chunk(size_t row_bytes, size_t all_bytes) const;
 
+    std::span<const LinearCall> best_form(std::span<const LinearCall> calls);
     void multiply_tokens(Rows x, std::span<const LinearCall> calls);
     void multiply_panels(Rows x, std::span<const LinearCall> calls);
     void add_bias(const LinearCall& call, int begin, int end, int n_tokens, const float* bias) const;
@@ -96,6 +103,10 @@ private:
     std::vector<ThreadScratch> m_threads;
     Scratch m_input_scratch, m_hidden_scratch, m_down_scratch, m_pair_scratch;
     Inputs m_inputs, m_down_inputs;
+    TiledWeights m_tiles;
+    std::weak_ptr<const void> m_tiles_owner;
+    std::vector<Weight> m_call_weights;        // of the linear() going on
+    std::vector<LinearCall> m_calls;
     std::vector<Branch> m_branches;
     std::vector<RowRange> m_ranges;
     std::vector<int32_t> m_pair_token, m_pair_of_slot, m_expert_begin;

@@ -15,6 +15,7 @@
 namespace gs::cpu {
 
 constexpr int kBlock = 32;        ///< values per quantization block
+constexpr int kRowsPerTile = 16;     ///< rows that a tile holds side by side
 
 /// The product of one precision.
 struct MatmulKernels {
@@ -64,6 +65,9 @@ struct Kernels {
     std::string title;            ///< for people
     MatmulKernels exact;          ///< f32 inputs, any weights
     MatmulKernels fast;           ///< inputs in blocks of 32 rounded to 15 bits; quantized weights only
+    MatmulKernels tiled;          ///< fast with weights in tiles of kRowsPerTile rows: gemv takes whole groups; only where there is `tile`
+    /// Whole groups of rows into tiles, out[row_bytes * row]; null where the fast product reads rows as they are.
+    void (*tile)(const Weight& w, int row_begin, int row_end, std::byte* out) = nullptr;
 
     void (*rms_norm)(const float* x, const float* weight, int n, float eps, float* out) = nullptr;
     void (*silu_mul)(const float* gate, const float* up, int n, float* out) = nullptr;

@@ -153,6 +153,8 @@ bool vnni_supported() {
 
 void add_vnni_kernels(Kernels& kernels) {
     kernels.fast = {kVnniPanelRows, input_bytes, prepare, gemv, vnni_panel_bytes, vnni_pack, vnni_gemm};
+    kernels.tiled = {kVnniPanelRows, input_bytes, prepare, vnni_gemv_tiles, vnni_panel_bytes, vnni_pack_tiles, vnni_gemm};
+    kernels.tile = vnni_tile;
 }
 
 }  // namespace gs::cpu

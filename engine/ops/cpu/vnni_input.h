@@ -31,6 +31,11 @@ inline const int32_t* starts_of(const std::byte* input, int n_pairs) {
 size_t vnni_panel_bytes(int n_in);
 void vnni_pack(const Weight& w, int row_begin, int row_end, std::byte* panel);
 void vnni_gemm(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride);
+void vnni_pack_tiles(const Weight& w, int row_begin, int row_end, std::byte* panel);
 constexpr int kVnniPanelRows = 32;
+
+// vnni_tiles.cpp
+void vnni_tile(const Weight& w, int row_begin, int row_end, std::byte* tiles);
+void vnni_gemv_tiles(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out);
 
 }  // namespace gs::cpu

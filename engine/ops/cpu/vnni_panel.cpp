@@ -10,12 +10,12 @@
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
-#include "engine/ops/cpu/vnni_unpack.h"
+#include "engine/ops/cpu/vnni_tiles.h"
 
 namespace gs::cpu {
 namespace {
 
-constexpr int kHalf = 16;  // rows per vector
+constexpr int kHalf = kRowsPerTile;  // rows per vector
 
 /// A block of 32 rows: [2 halves][8 groups of 4 values][16 rows][4 bytes], then scales and minima of the rows.
 struct alignas(64) PanelBlock {
@@ -35,11 +35,15 @@ void pack_row(const uint8_t* row, int n_blocks, int r, PanelBlock* panel) {
     }
 }
 
-/// Four bytes of an input to every lane.
-inline __m512i broadcast4(const int8_t* p) {
-    int32_t four;
-    std::memcpy(&four, p, sizeof four);
-    return _mm512_set1_epi32(four);
+template <TensorType kType>
+void pack_tiles(const uint8_t* tile, int n_blocks, int half, PanelBlock* panel) {
+    for (int b = 0; b < n_blocks; ++b, tile += Tile<kType>::kSize) {
+        __m512i values[8];
+        load_tile<kType>(tile, values);
+        for (int g = 0; g < 8; ++g) _mm512_store_si512(panel[b].values[half][g], values[g]);
+        _mm512_store_ps(panel[b].scale[half], tile_halves(tile, 0));
+        if constexpr (kHasMin<kType>) _mm512_store_ps(panel[b].min[half], tile_halves(tile, Tile<kType>::kMin));
+    }
 }
 
 /// tile[t][32]. Both halves share each broadcast: one load for two products.
@@ -103,6 +107,13 @@ void vnni_pack(const Weight& w, int row_begin, int row_end, std::byte* panel) {
     for_quantized(w.type, [&]<TensorType kType>() {
         for (int o = row_begin; o < row_end; ++o)
             pack_row<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / kBlock, o - row_begin, reinterpret_cast<PanelBlock*>(panel));
+    });
+}
+
+void vnni_pack_tiles(const Weight& w, int row_begin, int row_end, std::byte* panel) {
+    for_quantized(w.type, [&]<TensorType kType>() {
+        for (int o = row_begin, half = 0; o < row_end; o += kRowsPerTile, ++half)
+            pack_tiles<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / kBlock, half, reinterpret_cast<PanelBlock*>(panel));
     });
 }
 
