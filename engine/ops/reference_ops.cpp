@@ -52,7 +52,7 @@ public:
     Precision precision() const override { return Precision::kExact; }
 
     float* allocate(size_t n) override {
-        if (n > SIZE_MAX / sizeof(float) / 2) return nullptr;
+        if (n > PTRDIFF_MAX / sizeof(float) - 64) return nullptr;
         const size_t n_bytes = (std::max<size_t>(n, 1) * sizeof(float) + 63) / 64 * 64;
         void* memory = ::operator new(n_bytes, std::align_val_t{64}, std::nothrow);
         if (memory) std::memset(memory, 0, n_bytes);

@@ -50,7 +50,10 @@ void Prepare(const float* x, int n_in, std::byte* input) {
         const float largest = hn::GetLane(hn::MaxOfLanes(d, top));
         auto total = hn::Zero(d32);
         for (size_t i = 0; i < kBlock; i += hn::Lanes(d)) {
-            const auto v = hn::NearestInt(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, rounding_inverse(largest))));
+            // Infinity and NaN become the largest integers there are: held back, or their sum would overflow.
+            const auto limit = hn::Set(d32, int32_t{32767});
+            const auto rounded = hn::NearestInt(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, rounding_inverse(largest))));
+            const auto v = hn::Max(hn::Min(rounded, limit), hn::Neg(limit));
             total = hn::Add(total, v);
             hn::StoreU(hn::DemoteTo(d16, v), d16, q + i);
         }
