@@ -95,7 +95,7 @@ Result<Weight> Binder::view(const GgufTensor& tensor, int n_in, int n_out, int n
     const TensorTypeInfo& type = tensor_type_info(tensor.type);
     if (!type.dequantize) {
         Error error = gguf_error("bad_tensor_type", fmt::format("the tensor {} has the type {}, which this version cannot compute with", name, type.name));
-        error.remedy = "Use a file of the same model quantized as Q8_0, Q5_0, Q5_1, Q4_0, Q4_1 or IQ4_NL, or F16, BF16, F32.";
+        error.remedy = "Use a file of the same model with weights in F32, F16, BF16 or a quantized type (Q8_0, Q4_K, IQ4_XS, MXFP4, …).";
         return error;
     }
     if (n_out == 1 && n_slabs == 1 && tensor.n_dims == 1 && type.block_values != 1)

@@ -41,7 +41,8 @@ TEST_P(GoldenModel, IsReproducedByTheFastPath) { expect_all_pass(test::golden(Ge
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenModel,
                          testing::Values("models/granitemoe", "models/granitemoe-shared", "models/llama", "models/mixtral", "models/olmoe",
-                                         "models/qwen2moe", "models/qwen3", "models/qwen3moe", "quant/models/qwen2moe-256-Q8_0"),
+                                         "models/qwen2moe", "models/qwen3", "models/qwen3moe", "quant/models/qwen2moe-256-Q4_K_M",
+                                         "quant/models/qwen2moe-256-Q6_K", "quant/models/qwen2moe-256-Q8_0"),
                          [](const auto& param) {
                              std::string name = std::filesystem::path(param.param).filename().string();
                              for (char& c : name)
@@ -51,13 +52,13 @@ INSTANTIATE_TEST_SUITE_P(Families, GoldenModel,
 
 TEST(GoldenModels, AreAllCoveredAbove) {
     EXPECT_EQ(test::names_in(test::golden("models")).size(), 8u);
-    EXPECT_EQ(test::names_in(test::golden("quant/models")).size(), 1u);
+    EXPECT_EQ(test::names_in(test::golden("quant/models")).size(), 3u);
 }
 
 TEST(GoldenBlocks, DecodeExactlyAndMultiply) {
-    expect_all_pass(test::golden("quant/blocks"), reference, 9);
-    expect_all_pass(test::golden("quant/blocks"), exact, 9);
-    expect_all_pass(test::golden("quant/blocks"), fast, 9);
+    expect_all_pass(test::golden("quant/blocks"), reference, 28);
+    expect_all_pass(test::golden("quant/blocks"), exact, 28);
+    expect_all_pass(test::golden("quant/blocks"), fast, 28);
 }
 TEST(GoldenTokenizers, GiveTheSameIds) { expect_all_pass(test::golden("tokenizer"), reference, 13); }
 TEST(BadFiles, GiveTheirClassOrLoad) { expect_all_pass(test::golden("bad"), exact, 125); }

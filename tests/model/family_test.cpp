@@ -257,9 +257,9 @@ TEST(Family, WhereWidthsDisagreeTheTensorsAreRight) {
 }
 
 TEST(Family, WeightsOfATypeWithoutADecoderAreRefusedByName) {
-    const Outcome out = load_spec(tiny_model("llama", 1, 256).tensor("blk.0.attn_q.weight", {256, 16}, TensorType::kQ4_K).build());
+    const Outcome out = load_spec(tiny_model("llama", 1, 256).tensor("blk.0.attn_q.weight", {256, 16}, TensorType::kQ8_K).build());
     EXPECT_EQ(out.code, "bad_tensor_type");
-    EXPECT_NE(out.message.find("q4_K"), std::string::npos) << out.message;
+    EXPECT_NE(out.message.find("q8_K"), std::string::npos) << out.message;
     EXPECT_NE(out.message.find("blk.0.attn_q.weight"), std::string::npos);
     EXPECT_EQ(load_spec(tiny_model("llama", 1, 256).tensor("blk.0.attn_norm.weight", {256}, TensorType::kQ8_0).build()).code, "bad_tensor_type");
 }
