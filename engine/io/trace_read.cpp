@@ -76,6 +76,12 @@ Result<RouterSpec> read_router(const json& object) {
     GS_TRY(spec.norm_floor, number(object, "norm_floor"));
     GS_TRY(spec.scale, number(object, "scale"));
     GS_TRY(spec.select_by_logits, truth(object, "select_by_logits"));
+    if (object.contains("norm_epsilon")) {
+        GS_TRY(spec.norm_epsilon, number(object, "norm_epsilon"));
+    }
+    if (object.contains("weigh_input")) {
+        GS_TRY(spec.weigh_input, truth(object, "weigh_input"));
+    }
     GS_TRY(spec.n_groups, whole(object, "n_groups", 1, std::max(spec.n_experts, 1)));
     GS_TRY(spec.n_groups_used, whole(object, "n_groups_used", 1, spec.n_groups));
     if (spec.n_experts % spec.n_groups != 0) return bad_trace("the router's groups do not divide its experts");
@@ -103,6 +109,10 @@ Result<TraceInfo> read_info(const json& object) {
     GS_TRY(info.model_hash, text(*model, "hash"));
     GS_TRY(info.architecture, text(*model, "architecture"));
     GS_TRY(info.family, text(*model, "family"));
+    if (object.contains("reading")) {
+        GS_TRY(info.reading, text(object, "reading"));
+        if (info.reading != "llamacpp" && info.reading != "reference") return bad_trace("its \"reading\" is neither llamacpp nor reference");
+    }
     GS_TRY(info.engine, text(object, "engine"));
     GS_TRY(info.precision, text(object, "precision"));
     GS_TRY(info.template_name, text(object, "template"));

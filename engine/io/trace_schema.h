@@ -1,8 +1,10 @@
 // What a trace file holds; private to the writer and the reader.
 //
 // Metadata key "gatescope", a JSON object:
-//   format "gatescope trace", version 1, model {name, file, hash, architecture, family}, engine, precision, template, sampler, provenance,
-//   router {n_experts, n_used, score, renormalise, norm_floor, scale, select_by_logits, n_groups, n_groups_used, group_score},
+//   format "gatescope trace", version 1, model {name, file, hash, architecture, family}, reading ("llamacpp" or "reference"; the former in
+//   files without it), engine, precision, template, sampler, provenance,
+//   router {n_experts, n_used, score, renormalise, norm_floor, norm_epsilon (0), scale, select_by_logits, weigh_input (false), n_groups,
+//   n_groups_used, group_score}, in brackets what counts in files without it,
 //   n_layers, moe_layers [M], shared_expert, dense_bytes_per_token, expert_bytes, policies [text], filler, tensors {name: what it is}
 //
 // Tensors: T tokens, M MoE layers, E experts, K the most experts that any token uses in any layer.
@@ -29,7 +31,7 @@ inline constexpr int kVersion = 1;
 inline constexpr uint16_t kFiller = 65535;
 
 // In the order of the enumerations.
-inline constexpr std::array<const char*, 4> kScores = {"softmax", "sigmoid", "softmax_after_topk", "sqrt_softplus"};
+inline constexpr std::array<const char*, 5> kScores = {"softmax", "sigmoid", "softmax_after_topk", "sqrt_softplus", "sparse_mixer"};
 inline constexpr std::array<const char*, 2> kGroupScores = {"top2sum", "max"};
 
 template <class E, size_t N>

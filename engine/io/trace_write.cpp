@@ -89,8 +89,10 @@ ordered_json router_json(const RouterSpec& spec) {
             {"score", trace_schema::kScores[static_cast<size_t>(spec.score)]},
             {"renormalise", spec.renormalise},
             {"norm_floor", spec.norm_floor},
+            {"norm_epsilon", spec.norm_epsilon},
             {"scale", spec.scale},
             {"select_by_logits", spec.select_by_logits},
+            {"weigh_input", spec.weigh_input},
             {"n_groups", spec.n_groups},
             {"n_groups_used", spec.n_groups_used},
             {"group_score", trace_schema::kGroupScores[static_cast<size_t>(spec.group_score)]}};
@@ -125,6 +127,7 @@ ordered_json description_of(const TraceInfo& info, const Columns& columns) {
               {"hash", info.model_hash},
               {"architecture", info.architecture},
               {"family", info.family}}},
+            {"reading", info.reading},
             {"engine", info.engine},
             {"precision", info.precision},
             {"template", info.template_name},

@@ -24,7 +24,7 @@ bool any(const std::vector<uint8_t>& flags) {
 void selection_scores(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> logits, std::span<const float> bias,
                       RouteRow& row) {
     const size_t n = logits.size();
-    const bool by_logits = spec.select_by_logits || spec.score == ScoreFn::kSoftmaxAfterTopK;
+    const bool by_logits = spec.select_by_logits || spec.score == ScoreFn::kSoftmaxAfterTopK || spec.score == ScoreFn::kSparseMixer;
     if (by_logits) {
         for (size_t e = 0; e < n; ++e) row.selection[e] = scaled_logit(logits[e], policy.temperature);
     } else {
@@ -106,6 +106,25 @@ void divide(std::span<float> weights, float denominator) {
     for (float& w : weights) w /= denominator;
 }
 
+/// Section 7.9: what each chosen expert gets of a softmax over itself and those close behind it, the ones chosen before left out.
+void sparse_mixer_weights(const LayerPolicy& policy, std::span<const float> logits, RouteRow& row) {
+    constexpr float kTwiceJitter = 0.02f;   // router_jitter_noise of the published models, which files do not have
+    float scaled[kMaxRouterExperts];
+    for (size_t e = 0; e < logits.size(); ++e) scaled[e] = scaled_logit(logits[e], policy.temperature);
+    for (size_t j = 0; j < row.ids.size(); ++j) {
+        const float top = scaled[row.ids[j]];
+        float sum = 0;
+        for (size_t e = 0; e < logits.size(); ++e) {
+            const bool left_out = is_set(policy.masked, static_cast<int>(e)) ||
+                                  std::find(row.ids.begin(), row.ids.begin() + static_cast<std::ptrdiff_t>(j), static_cast<int32_t>(e)) !=
+                                      row.ids.begin() + static_cast<std::ptrdiff_t>(j);
+            const bool far = (top - scaled[e]) / std::max(std::fabs(scaled[e]), top) > kTwiceJitter;
+            if (!left_out && !far) sum += std::exp(scaled[e] - top);
+        }
+        row.weights[j] = 1 / sum;
+    }
+}
+
 /// Steps 6 to 9 for the chosen experts. Soft takes the normalised preference and the model's scale, so that k = E equals it.
 void trained_weights(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> logits, RouteRow& row) {
     row.weights.resize(row.ids.size());
@@ -116,8 +135,10 @@ void trained_weights(const RouterSpec& spec, const LayerPolicy& policy, std::spa
     } else if (spec.score == ScoreFn::kSoftmaxAfterTopK) {
         for (size_t j = 0; j < row.ids.size(); ++j) row.weights[j] = scaled_logit(logits[row.ids[j]], policy.temperature);
         softmax_in_place(row.weights);
+    } else if (spec.score == ScoreFn::kSparseMixer) {
+        sparse_mixer_weights(policy, logits, row);
     }
-    if (spec.renormalise && !soft) divide(row.weights, std::max(sum_of(row.weights), spec.norm_floor));
+    if (spec.renormalise && !soft) divide(row.weights, std::max(sum_of(row.weights) + spec.norm_epsilon, spec.norm_floor));
     if (spec.scale != 0 && spec.scale != 1) {
         for (float& w : row.weights) w *= spec.scale;
     }

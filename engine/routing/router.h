@@ -15,7 +15,8 @@
 
 namespace gs {
 
-enum class ScoreFn : uint8_t { kSoftmax, kSigmoid, kSoftmaxAfterTopK, kSqrtSoftplus };
+/// kSparseMixer: chosen by logit; each weight is a softmax over the experts that nearly tie with the chosen one (Phi-3.5, section 7.9).
+enum class ScoreFn : uint8_t { kSoftmax, kSigmoid, kSoftmaxAfterTopK, kSqrtSoftplus, kSparseMixer };
 enum class GroupScore : uint8_t { kTop2Sum, kMax };
 
 /// How the model itself routes. Fixed per model; the per-layer selection bias is passed beside it.
@@ -25,8 +26,10 @@ struct RouterSpec {
     ScoreFn score = ScoreFn::kSoftmax;
     bool renormalise = false;               ///< divide the chosen weights by their sum
     float norm_floor = 6.103515625e-5f;     ///< the sum is taken as at least this (llama.cpp: 2^-14)
+    float norm_epsilon = 0;                 ///< added to the sum (DeepSeek's own code)
     float scale = 1.0f;                     ///< multiplies the weights last
     bool select_by_logits = false;          ///< selection score = raw logits (Llama 4)
+    bool weigh_input = false;               ///< weights multiply the experts' input instead of their output (Llama 4)
     int n_groups = 1;                       ///< group-limited routing when > 1
     int n_groups_used = 1;
     GroupScore group_score = GroupScore::kTop2Sum;
@@ -75,7 +78,7 @@ struct RouteRow {
 void route(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> logits, std::span<const float> selection_bias,
            RouteRow& row);
 
-/// Preference alone: [E] in, [E] out. For kSoftmaxAfterTopK it is the softmax over all experts.
+/// Preference alone: [E] in, [E] out. For kSoftmaxAfterTopK and kSparseMixer it is the softmax over all experts.
 void preference(const RouterSpec& spec, std::span<const float> logits, std::span<float> out);
 
 }  // namespace gs

@@ -93,7 +93,8 @@ bool scores_of(ScoreFn score, std::span<const float> logits, float temperature, 
     const bool replaced = scale_logits(logits, temperature, out);
     switch (score) {
         case ScoreFn::kSoftmax:
-        case ScoreFn::kSoftmaxAfterTopK: softmax_in_place(out); break;
+        case ScoreFn::kSoftmaxAfterTopK:
+        case ScoreFn::kSparseMixer: softmax_in_place(out); break;
         case ScoreFn::kSigmoid:
             each4(out, 0, [](F4 x) {
                 const F4 e = exp_nonpositive(x < 0.0f ? x : -x);  // of -|x|: never overflows

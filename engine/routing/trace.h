@@ -33,6 +33,7 @@ struct TraceInfo {
     std::string model_file;                              ///< file name without folder
     std::string model_hash;                              ///< hex; see ModelInfo::hash
     std::string architecture, family;
+    std::string reading = "llamacpp";                    ///< whose decisions are followed where they differ: "llamacpp" or "reference"
     std::string engine, precision;                       ///< "cpu avx512", "exact"
     std::string prompt;                                  ///< as typed
     std::string template_name;                           ///< chat template used, or "raw"

@@ -169,6 +169,27 @@ TEST(TraceFile, UnchangedPartsLoadAgain) {
     EXPECT_TRUE(load_changed([](Parts& p) { p.entries.erase("preference"), p.entries.erase("margin"); })) << "derived ones may be missing";
 }
 
+TEST(TraceFile, ReadsFilesFromBeforeTheReadings) {
+    const Result<TraceSnapshot> old = load_changed([](Parts& p) {
+        p.description.erase("reading");
+        p.description["router"].erase("norm_epsilon");
+        p.description["router"].erase("weigh_input");
+    });
+    ASSERT_TRUE(old) << old.error().message();
+    EXPECT_EQ(old->info().reading, "llamacpp");
+    EXPECT_EQ(old->info().router.norm_epsilon, 0);
+    EXPECT_FALSE(old->info().router.weigh_input);
+    const Result<TraceSnapshot> other = load_changed([](Parts& p) {
+        p.description["reading"] = "reference";
+        p.description["router"]["score"] = "sparse_mixer";
+        p.description["router"]["weigh_input"] = true;
+    });
+    ASSERT_TRUE(other) << other.error().message();
+    EXPECT_EQ(other->info().reading, "reference");
+    EXPECT_EQ(other->info().router.score, ScoreFn::kSparseMixer);
+    EXPECT_TRUE(other->info().router.weigh_input);
+}
+
 TEST(TraceFile, RefusesEveryBrokenNumber) {
     const std::vector<std::pair<std::string, std::function<void(Parts&)>>> cases = {
         {"whole", [](Parts& p) { p.description["n_layers"] = "three"; }},
@@ -189,6 +210,9 @@ TEST(TraceFile, RefusesEveryBrokenNumber) {
         {"outside", [](Parts& p) { p.description["router"]["n_groups_used"] = 2; }},
         {"number", [](Parts& p) { p.description["router"]["scale"] = nullptr; }},
         {"router", [](Parts& p) { p.description["router"] = 5; }},
+        {"reading", [](Parts& p) { p.description["reading"] = "mine"; }},
+        {"norm_epsilon", [](Parts& p) { p.description["router"]["norm_epsilon"] = "none"; }},
+        {"weigh_input", [](Parts& p) { p.description["router"]["weigh_input"] = 1; }},
         {"name", [](Parts& p) { p.description["model"]["name"] = 5; }},
         {"policies", [](Parts& p) { p.description["policies"] = "native"; }},
         {"policy", [](Parts& p) { p.description["policies"][0] = 7; }},

@@ -90,6 +90,11 @@ TEST(RouterGolden, CaseHSoftmaxOverTheSelected) {
     for (size_t e = 0; e < logits.size(); ++e) logits[e] += router_bias[e];
     expect_route(spec_of(ScoreFn::kSoftmaxAfterTopK, 4, false), logits, {}, {5, 3, 2, 6}, {0.349932, 0.272527, 0.212244, 0.165296});
 }
+TEST(RouterGolden, CaseISparseMixerWithoutAndWithNearTies) {
+    const RouterSpec spec = spec_of(ScoreFn::kSparseMixer, 2, false);
+    expect_route(spec, kLogits, {}, {2, 5}, {1, 1});
+    expect_route(spec, {0.50f, -1.00f, 2.00f, 1.99f, -0.25f, 1.97f, 0.00f, -2.00f}, {}, {2, 3}, {0.337781, 0.505000});
+}
 TEST(RouterGolden, CaseJSqrtSoftplus) {
     expect_route(spec_of(ScoreFn::kSqrtSoftplus, 2, true), kLogits, {}, {2, 5}, {0.513429, 0.486571});
 }
@@ -116,6 +121,11 @@ TEST(RouterGolden, CaseZTheNormFloorDecidesTinySums) {
     spec.norm_floor = 1e-20f;
     route(spec, LayerPolicy{}, logits, {}, row);
     EXPECT_NEAR(row.weights[0], 0.5, 1e-6);
+    spec.norm_floor = 0;
+    spec.norm_epsilon = 1e-20f;
+    route(spec, LayerPolicy{}, logits, {}, row);
+    EXPECT_NEAR(row.weights[0], score / (2 * score + 1e-20), 1e-6);
+    EXPECT_NEAR(row.weights[0], 0.499, 5e-4);
 }
 
 }  // namespace

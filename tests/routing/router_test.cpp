@@ -35,6 +35,7 @@ std::vector<RouterSpec> some_specs(int n_experts, int k) {
     }
     out.push_back({.n_experts = n_experts, .n_used = k, .score = ScoreFn::kSigmoid, .select_by_logits = true});
     out.push_back({.n_experts = n_experts, .n_used = k, .score = ScoreFn::kSoftmax, .scale = 16});
+    out.push_back({.n_experts = n_experts, .n_used = k, .score = ScoreFn::kSparseMixer});
     return out;
 }
 
@@ -120,6 +121,25 @@ TEST(Router, AllExpertsWithSoftmaxWeightsAreTheSoftMixture) {
         for (int j = 0; j < 16; ++j) EXPECT_NEAR(all.weights[j], soft.weights[j], 16 * kEps * soft.weights[j]);
         EXPECT_NEAR(sum(soft.weights), spec.scale, 16 * kEps * spec.scale);
     }
+}
+
+TEST(Router, SparseMixerLeavesOutWhatWasChosenOrMasked) {
+    const RouterSpec spec{.n_experts = 4, .n_used = 2, .score = ScoreFn::kSparseMixer};
+    const std::vector<float> ties = {1.0f, 1.0f, 1.0f, 0.5f};
+    RouteRow row;
+    route(spec, LayerPolicy{}, ties, {}, row);
+    EXPECT_EQ(row.ids, (std::vector<int32_t>{0, 1}));
+    EXPECT_FLOAT_EQ(row.weights[0], 1.0f / 3) << "all three tie";
+    EXPECT_FLOAT_EQ(row.weights[1], 0.5f) << "without the first";
+    LayerPolicy masked;
+    masked.masked = {0, 0, 1, 0};
+    route(spec, masked, ties, {}, row);
+    EXPECT_FLOAT_EQ(row.weights[0], 0.5f);
+    EXPECT_FLOAT_EQ(row.weights[1], 1);
+    route(spec, policy_of(GateRule::kTopK, 4), {-3, -1, -2, -1.0001f}, {}, row);
+    EXPECT_EQ(row.ids, (std::vector<int32_t>{1, 3, 2, 0}));
+    for (const float w : row.weights) EXPECT_TRUE(w > 0 && w <= 1) << "negative logits too";
+    EXPECT_NEAR(row.weights[0], 1 / (1 + std::exp(-0.0001)), 1e-6);
 }
 
 TEST(Router, OneExpertIsHardGating) {

@@ -58,7 +58,7 @@ bool same_bits(std::span<const float> a, std::span<const float> b) {
 
 const char* info_difference(const TraceInfo& a, const TraceInfo& b) {
     if (a.model_name != b.model_name || a.model_file != b.model_file || a.model_hash != b.model_hash) return "model";
-    if (a.architecture != b.architecture || a.family != b.family) return "architecture";
+    if (a.architecture != b.architecture || a.family != b.family || a.reading != b.reading) return "architecture or reading";
     if (a.engine != b.engine || a.precision != b.precision) return "engine";
     if (a.prompt != b.prompt || a.template_name != b.template_name || a.sampler != b.sampler) return "prompt";
     if (a.router != b.router) return "router";
