@@ -18,12 +18,13 @@ namespace app {
 
 using Json = nlohmann::ordered_json;
 
-/// --model, --threads, --precision, --context: which engine runs which file.
+/// --model, --threads, --precision, --reading, --context: which engine runs which file.
 struct EngineOptions {
     std::string model;                 ///< empty: the bundled one
     int n_threads = 0;
     std::string precision = "fast";
     std::string engine = "cpu";
+    std::string reading = "llamacpp";
     int n_ctx = 0;
 };
 void add_engine_options(CLI::App& command, EngineOptions& options);

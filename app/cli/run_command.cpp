@@ -19,6 +19,7 @@ static Json run_json(const gs::RunResult& run) {
     return {{"text", run.text},
             {"tokens", tokens},
             {"policy", run.request.policy.to_text()},
+            {"reading", info.reading},
             {"engine", info.engine},
             {"precision", info.precision},
             {"model", {{"name", info.model_name}, {"file", info.model_file}, {"hash", info.model_hash}, {"architecture", info.architecture}}},

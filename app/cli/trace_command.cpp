@@ -44,6 +44,7 @@ static Json describe(const gs::TraceSnapshot& trace, gs::PhaseFilter phase) {
     std::string text;
     for (int t = 0; t < trace.n_tokens(); t++) text += trace.token(t).text;
     return {{"model", info.model_name}, {"file", info.model_file},         {"hash", info.model_hash}, {"engine", info.engine},
+            {"reading", info.reading},
             {"prompt", info.prompt},    {"template", info.template_name},  {"sampler", info.sampler}, {"provenance", gs::name_of(info.provenance)},
             {"tokens", trace.n_tokens()}, {"experts", trace.n_experts()}, {"text", text},            {"layers", layers}};
 }

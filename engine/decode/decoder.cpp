@@ -35,6 +35,7 @@ Result<std::unique_ptr<Decoder>> Decoder::create(std::shared_ptr<const Model> mo
     impl->n_ctx = options.n_ctx > 0 ? options.n_ctx : impl->model->n_ctx;
     GS_CHECK(impl->n_ctx > 0 && options.max_batch > 0, "context and batch must be positive");
     impl->max_batch = std::min(options.max_batch, impl->n_ctx);
+    impl->begin = options.begin;
     const ModelSpec& spec = impl->spec();
     impl->moe_row.assign(static_cast<size_t>(spec.n_layers), -1);
     for (size_t m = 0; m < spec.moe_layers.size(); ++m) impl->moe_row[static_cast<size_t>(spec.moe_layers[m])] = static_cast<int>(m);
@@ -56,19 +57,21 @@ Result<void> Decoder::Impl::allocate() {
         OpsBuffer& buffer;
         uint64_t n_rows, n_cols;
     };
-    const Plan kv_plans[] = {{kv_k, context, u(s.n_kv_heads * s.head_dim_k)}, {kv_v, context, u(s.n_kv_heads * s.head_dim_v)}};
+    const Plan kv_plans[] = {{kv_k, context, u(s.k_width())}, {kv_v, context, u(s.v_width())}};
+    const uint64_t attended_width = u(s.n_heads) * u(s.head_dim_v);
     const Plan work_plans[] = {{x, batch, width}, {normed, batch, width}, {sub, batch, width},
-                               {q, batch, u(s.n_heads * s.head_dim_k)}, {k, batch, u(s.n_kv_heads * s.head_dim_k)},
-                               {v, batch, u(s.n_kv_heads * s.head_dim_v)}, {attended, batch, u(s.n_heads * s.head_dim_v)},
-                               {router_logits, batch, u(std::max(s.router.n_experts, 1))}, {shared_gate, batch, 1},
-                               {head, std::min<uint64_t>(kHeadRows, batch), u(s.n_vocab)}};
+                               {q, batch, u(s.n_heads) * u(s.head_dim_k)}, {k, batch, u(s.k_width())}, {v, batch, u(s.v_width())},
+                               {attended, batch, attended_width}, {router_logits, batch, u(std::max(s.router.n_experts, 1))},
+                               {shared_gate, batch, 1}, {head, std::min<uint64_t>(kHeadRows, batch), u(s.n_vocab)},
+                               {q_low, batch, u(s.mla.q_rank)}, {q_heads, batch, s.is_mla() ? u(s.query_width()) : 0},
+                               {head_values, batch, s.is_mla() ? u(s.value_width()) : 0}};
     for (const Plan& p : kv_plans) kv_bytes += p.n_rows * p.n_cols * sizeof(float);
     for (const Plan& p : work_plans) work_bytes += p.n_rows * p.n_cols * sizeof(float);
     for (const Plan& p : kv_plans)
         if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
     for (const Plan& p : work_plans)
         if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
-    cache = {kv_k.data(), kv_v.data(), s.n_layers, n_ctx, s.n_kv_heads * s.head_dim_k, s.n_kv_heads * s.head_dim_v};
+    cache = {kv_k.data(), kv_v.data(), s.n_layers, n_ctx, s.k_width(), s.v_width()};
     return {};
 }
 
@@ -90,6 +93,7 @@ Result<void> Decoder::forward(std::span<const int32_t> ids, int first_position, 
                      fmt::format("{} tokens from position {} do not fit into {} positions", n, first_position, impl.n_ctx),
                      "Ask for a longer context, or give a shorter prompt"};
     impl.nonfinite = false;
+    impl.choose_divisors(first_position + n);
     const bool keep = rows != LogitRows::kNone && !(rows == LogitRows::kAll && impl.on_logits);
     impl.n_logit_rows = !keep ? 0 : rows == LogitRows::kLast ? 1 : n;
     impl.logits.resize(static_cast<size_t>(impl.n_logit_rows) * static_cast<size_t>(impl.spec().n_vocab));
@@ -131,9 +135,9 @@ Result<void> Decoder::Impl::head_block(int from, int n_rows, int first_row, int 
         if (is_cancelled(cancel)) return cancelled();   // a batch's head takes as long as all of its layers
         const int n = std::min(kHeadRows, n_rows - done);
         const Rows in = normed.rows(n), out = head.rows(n);
-        ops->rms_norm(x.rows(max_batch).from(from + done, n), model->weights.output_norm, spec().norm_eps, 0, in);
+        normalise(x.rows(max_batch).from(from + done, n), model->weights.output_norm, model->weights.output_norm_bias, in);
         if (tap) tap_rows(Tap::kFinal, -1, first_row + done, in);
-        const LinearCall call{.weight = &model->weights.output, .out = out};
+        const LinearCall call{.weight = &model->weights.output, .bias = &model->weights.output_bias, .out = out};
         ops->linear(in, {&call, 1});
         const bool hand_over = n_logit_rows == 0;
         if (hand_over) logits.resize(n_vocab);
@@ -143,6 +147,8 @@ Result<void> Decoder::Impl::head_block(int from, int n_rows, int first_row, int 
             ops->read(out.row(r), row.data(), n_vocab);
             if (spec().logit_divisor != 1)
                 for (float& value : row) value /= spec().logit_divisor;
+            if (spec().logit_cap != 0)
+                for (float& value : row) value = spec().logit_cap * std::tanh(value / spec().logit_cap);
             // Adding up x - x is 0 for finite values and NaN otherwise: one pass without a branch.
             float check = 0;
             for (const float value : row) check += value - value;

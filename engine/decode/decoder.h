@@ -38,6 +38,7 @@ public:
 struct DecoderOptions {
     int n_ctx = 0;                       ///< 0 = model.n_ctx
     int max_batch = 512;                 ///< tokens per pass; longer prompts are cut into several
+    int begin = 0;                       ///< positions before it hold nothing and are never seen: for goldens that start far in
 };
 
 class Decoder {
@@ -70,6 +71,9 @@ public:
         std::vector<float> router_logits;      ///< [E]
         std::vector<float> expert_outputs;     ///< [E, D]
         std::vector<float> shared_output;      ///< [D], after its gate; empty without a shared expert
+        /// Of models that weigh an expert's input, where no multiple of expert_outputs will do: its output on weight times the hidden state.
+        /// Valid until the decoder is used again.
+        std::function<std::vector<float>(int expert, float weight)> weighed_output;
     };
     Result<Probe> probe(int32_t id, int position, int moe_layer, const CancelFlag* cancel = nullptr);
 

@@ -1,4 +1,4 @@
-// The two halves of a layer (spec/moe-families.md, skeleton at the head of section 7): attention, then the dense or routed FFN.
+// The second half of a layer (spec/moe-families.md, skeleton at the head of section 7): the dense or routed FFN.
 #include <algorithm>
 #include <cmath>
 
@@ -22,7 +22,7 @@ void OpsBuffer::release() {
     m_data = nullptr;
 }
 
-bool BatchRouting::route_all(const RouterSpec& spec, const LayerPolicy& policy, int n_rows) {
+bool BatchRouting::route_all(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> selection_bias, int n_rows) {
     const auto n = static_cast<size_t>(n_rows), n_experts = static_cast<size_t>(spec.n_experts);
     k_stride = policy.experts_per_token(spec);
     const auto stride = static_cast<size_t>(k_stride);
@@ -31,7 +31,7 @@ bool BatchRouting::route_all(const RouterSpec& spec, const LayerPolicy& policy, 
     n_used.resize(n);
     bool nonfinite = false;
     for (size_t t = 0; t < n; ++t) {
-        route(spec, policy, std::span<const float>(logits).subspan(t * n_experts, n_experts), {}, row);
+        route(spec, policy, std::span<const float>(logits).subspan(t * n_experts, n_experts), selection_bias, row);
         n_used[t] = row.k();
         std::copy(row.ids.begin(), row.ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(t * stride));
         std::copy(row.weights.begin(), row.weights.end(), weights.begin() + static_cast<std::ptrdiff_t>(t * stride));
@@ -47,54 +47,39 @@ void Decoder::Impl::tap_rows(Tap what, int l, int first_row, Rows rows) {
     tap(what, l, first_row, rows.n_rows, values);
 }
 
-void Decoder::Impl::attention_block(int l, int n_rows, int position) {
-    const ModelSpec& s = spec();
-    const LayerWeights& w = layer(l);
-    const Rows in = normed.rows(n_rows), out = sub.rows(n_rows);
-    const Rows rq = q.rows(n_rows), rk = k.rows(n_rows), rv = v.rows(n_rows);
-    ops->rms_norm(x.rows(n_rows), w.attn_norm, s.norm_eps, 0, in);
-    const LinearCall qkv[] = {{.weight = &w.q, .bias = &w.q_bias, .out = rq},
-                              {.weight = &w.k, .bias = &w.k_bias, .out = rk},
-                              {.weight = &w.v, .bias = &w.v_bias, .out = rv}};
-    ops->linear(in, qkv);
-    if (s.qk_norm != QkNorm::kNone) {   // section 3.1: before the rotation in all families here
-        const int group = s.qk_norm == QkNorm::kPerHead ? s.head_dim_k : 0;
-        ops->rms_norm(rq, w.q_norm, s.norm_eps, group, rq);
-        ops->rms_norm(rk, w.k_norm, s.norm_eps, group, rk);
-    }
-    ops->rope(s, model->weights.rope_freqs, rq, s.n_heads, s.head_dim_k, position);
-    ops->rope(s, model->weights.rope_freqs, rk, s.n_kv_heads, s.head_dim_k, position);
-    ops->store_kv(cache, l, position, rk, rv);
-    ops->attention({.q = rq, .cache = &cache, .layer = l, .first_position = position, .n_heads = s.n_heads, .n_kv_heads = s.n_kv_heads,
-                    .head_dim_k = s.head_dim_k, .head_dim_v = s.head_dim_v, .scale = s.attention_scale, .out = attended.rows(n_rows)});
-    const LinearCall project{.weight = &w.attn_out, .bias = &w.attn_out_bias, .out = out};
-    ops->linear(attended.rows(n_rows), {&project, 1});
-    ops->add(x.rows(n_rows), out, s.residual_scale);
+void Decoder::Impl::normalise(Rows in, const Weight& weight, const Weight& bias, Rows out) {
+    ops->norm({.x = in, .kind = spec().norm, .weight = &weight, .bias = &bias, .eps = spec().norm_eps, .out = out});
 }
 
 void Decoder::Impl::ffn_block(int l, int n_rows, int first_row) {
     const LayerWeights& w = layer(l);
-    const Rows in = normed.rows(n_rows);
-    ops->rms_norm(x.rows(n_rows), w.ffn_norm, spec().norm_eps, 0, in);
+    const Rows in = normed.rows(n_rows), out = sub.rows(n_rows);
+    ffn_norm(l, n_rows);
     if (w.is_moe()) {
         if (tap) tap_rows(Tap::kRouterInput, l, first_row, in);
         route_batch(l, n_rows, first_row);
         moe_block(l, n_rows, first_row);
+        if (w.shared && spec().ffn_scale != 1) ops->scale(out, {&spec().ffn_scale, 1});
     } else {
-        ops->ffn(w.dense, in, sub.rows(n_rows));
+        ops->ffn(w.dense, in, out);
     }
+    if (w.ffn_post_norm) normalise(out, w.ffn_post_norm, {}, out);
     // Granite: routed and shared are summed first, then scaled (section 7.8).
-    ops->add(x.rows(n_rows), sub.rows(n_rows), spec().residual_scale);
+    ops->add(x.rows(n_rows), out, spec().residual_scale);
+}
+
+/// Router logits of every row of `normed`, bias included.
+void Decoder::Impl::router_linear(int l, int n_rows) {
+    const LinearCall call{.weight = &layer(l).router, .bias = &layer(l).router_bias, .out = router_logits.rows(n_rows)};
+    ops->linear(normed.rows(n_rows), {&call, 1});
 }
 
 void Decoder::Impl::route_batch(int l, int n_rows, int first_row) {
     const RouterSpec& router = spec().router;
-    const Rows out = router_logits.rows(n_rows);
-    const LinearCall call{.weight = &layer(l).router, .out = out};
-    ops->linear(normed.rows(n_rows), {&call, 1});
+    router_linear(l, n_rows);
     routing.logits.resize(static_cast<size_t>(n_rows) * static_cast<size_t>(router.n_experts));
-    ops->read(out.data, routing.logits.data(), routing.logits.size());
-    if (routing.route_all(router, policies[static_cast<size_t>(l)], n_rows)) nonfinite = true;
+    ops->read(router_logits.data(), routing.logits.data(), routing.logits.size());
+    if (routing.route_all(router, policies[static_cast<size_t>(l)], layer(l).selection_bias, n_rows)) nonfinite = true;
     if (sink)
         sink->on_route(moe_row[static_cast<size_t>(l)], first_row, n_rows, routing.logits, routing.ids, routing.weights, routing.n_used,
                        routing.k_stride);
@@ -122,7 +107,7 @@ void Decoder::Impl::moe_block(int l, int n_rows, int first_row) {
         GS_CHECK(made, "no memory for the tap");
     }
     ops->moe({.x = in, .experts = &w.experts, .ids = routing.ids, .weights = routing.weights, .n_used = routing.n_used,
-              .k_stride = routing.k_stride, .shared = w.shared ? &w.shared : nullptr, .shared_scale = gates, .out = sub.rows(n_rows),
+              .k_stride = routing.k_stride, .weigh_input = spec().router.weigh_input, .shared = w.shared ? &w.shared : nullptr, .shared_scale = gates, .out = sub.rows(n_rows),
               .routed = tap ? routed.rows(n_rows) : Rows{}});
     if (!tap) return;
     tap_rows(Tap::kRoutedOutput, l, first_row, routed.rows(n_rows));

@@ -19,14 +19,14 @@ public:
         m_v.resize(static_cast<size_t>(n_layers * kv.v_width));
         for (int l = 0; l < n_layers; ++l) {
             impl.ops->read(kv.k_row(l, position), m_k.data() + l * kv.k_width, static_cast<size_t>(kv.k_width));
-            impl.ops->read(kv.v_row(l, position), m_v.data() + l * kv.v_width, static_cast<size_t>(kv.v_width));
+            if (kv.v_width > 0) impl.ops->read(kv.v_row(l, position), m_v.data() + l * kv.v_width, static_cast<size_t>(kv.v_width));
         }
     }
     ~Aside() {
         const KvCache& kv = m_impl.cache;
         for (int l = 0; l < m_n_layers; ++l) {
             m_impl.ops->write(m_k.data() + l * kv.k_width, kv.k_row(l, m_position), static_cast<size_t>(kv.k_width));
-            m_impl.ops->write(m_v.data() + l * kv.v_width, kv.v_row(l, m_position), static_cast<size_t>(kv.v_width));
+            if (kv.v_width > 0) m_impl.ops->write(m_v.data() + l * kv.v_width, kv.v_row(l, m_position), static_cast<size_t>(kv.v_width));
         }
         m_impl.sink = m_sink;
         m_impl.tap = std::move(m_tap);
@@ -46,6 +46,16 @@ private:
 
 }  // namespace
 
+/// One expert alone on `normed`, which it finds multiplied by the weight.
+std::vector<float> Decoder::Impl::weighed_expert(int l, int expert, float weight) {
+    const int32_t id = expert, one = 1;
+    std::vector<float> values(static_cast<size_t>(spec().n_embd));
+    ops->moe({.x = normed.rows(1), .experts = &layer(l).experts, .ids = {&id, 1}, .weights = {&weight, 1}, .n_used = {&one, 1}, .k_stride = 1,
+              .weigh_input = true, .out = sub.rows(1)});
+    ops->read(sub.data(), values.data(), values.size());
+    return values;
+}
+
 Result<Decoder::Probe> Decoder::probe(int32_t id, int position, int moe_layer, const CancelFlag* cancel) {
     Impl& impl = *m_impl;
     const ModelSpec& s = impl.spec();
@@ -57,20 +67,21 @@ Result<Decoder::Probe> Decoder::probe(int32_t id, int position, int moe_layer, c
         return impl.out_of_memory(n_experts * width * sizeof(float));
 
     const Aside aside(impl, position, l + 1);
+    impl.choose_divisors(position + 1);
     GS_TRY_VOID(impl.run_layers({&id, 1}, position, 0, l, cancel));
     const LayerWeights& w = impl.layer(l);
     impl.attention_block(l, 1, position);
-    const Rows in = impl.normed.rows(1), logits = impl.router_logits.rows(1);
-    impl.ops->rms_norm(impl.x.rows(1), w.ffn_norm, s.norm_eps, 0, in);
-    const LinearCall call{.weight = &w.router, .out = logits};
-    impl.ops->linear(in, {&call, 1});
+    const Rows in = impl.normed.rows(1);
+    impl.ffn_norm(l, 1);
+    impl.router_linear(l, 1);
     Probe probe;
     probe.router_logits.resize(n_experts);
-    impl.ops->read(logits.data, probe.router_logits.data(), n_experts);
+    impl.ops->read(impl.router_logits.data(), probe.router_logits.data(), n_experts);
     const Rows outputs = impl.expert_outputs.rows(s.router.n_experts);
     impl.ops->all_experts(w.experts, in, outputs);
     probe.expert_outputs.resize(n_experts * width);
     impl.ops->read(outputs.data, probe.expert_outputs.data(), n_experts * width);
+    if (s.router.weigh_input) probe.weighed_output = [&impl, l](int expert, float weight) { return impl.weighed_expert(l, expert, weight); };
     if (w.shared) {
         const std::span<const float> gates = impl.shared_gates(l, 1);
         impl.ops->ffn(w.shared, in, impl.sub.rows(1));

@@ -41,17 +41,18 @@ struct BatchRouting {
     RouteRow row;                         ///< scratch
 
     /// Routes every row of `logits`. True when a logit was NaN or infinite.
-    bool route_all(const RouterSpec& spec, const LayerPolicy& policy, int n_rows);
+    bool route_all(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> selection_bias, int n_rows);
 };
 
 struct Decoder::Impl {
     std::shared_ptr<const Model> model;
     std::shared_ptr<Ops> ops;
-    int n_ctx = 0, max_batch = 0;
+    int n_ctx = 0, max_batch = 0, begin = 0;
     uint64_t kv_bytes = 0, work_bytes = 0;
 
     // Rows are tokens of the batch. normed: input of a sub-layer; sub: its output.
     OpsBuffer x, normed, sub, q, k, v, attended, router_logits, shared_gate, head, kv_k, kv_v;
+    OpsBuffer q_low, q_heads, head_values;     ///< latent attention: queries in their low rank, then by head; values decompressed
     OpsBuffer routed, expert_outputs;     ///< made when first needed: by a tap, by a probe
     KvCache cache;
 
@@ -66,6 +67,7 @@ struct Decoder::Impl {
     std::vector<float> logits;            ///< [rows asked for, V]
     int n_logit_rows = 0;
     bool nonfinite = false;
+    bool long_context = false;            ///< rotation by the divisors for long contexts
 
     const ModelSpec& spec() const { return model->spec; }
     const LayerWeights& layer(int l) const { return model->weights.layers[static_cast<size_t>(l)]; }
@@ -74,13 +76,24 @@ struct Decoder::Impl {
 
     /// One batch through layers 0..n_layers-1. first_row: of the batch within the call, for sink and tap.
     Result<void> run_layers(std::span<const int32_t> ids, int position, int first_row, int n_layers, const CancelFlag* cancel);
+    void choose_divisors(int end_position);
+    void normalise(Rows in, const Weight& weight, const Weight& bias, Rows out);
     void attention_block(int l, int n_rows, int position);
+    void project_heads(int l, int n_rows, int position);
+    void project_latent(int l, int n_rows, int position);
+    void expand_latent(int l, int n_rows);
+    void norm_queries_and_keys(const LayerWeights& w, Rows rq, Rows rk);
+    void rotate(Rows heads, int n_heads, int head_dim, int position);
+    void grow_queries(Rows rq, int position);
+    void ffn_norm(int l, int n_rows) { normalise(x.rows(n_rows), layer(l).ffn_norm, layer(l).ffn_norm_bias, normed.rows(n_rows)); }
+    void router_linear(int l, int n_rows);
     void ffn_block(int l, int n_rows, int first_row);
     void route_batch(int l, int n_rows, int first_row);
     std::span<const float> shared_gates(int l, int n_rows);
     void moe_block(int l, int n_rows, int first_row);
     /// Final norm and head for n rows of x from `from`, which are rows first_row.. of the call; results go to logit rows logit_row...
     Result<void> head_block(int from, int n_rows, int first_row, int logit_row, const CancelFlag* cancel);
+    std::vector<float> weighed_expert(int l, int expert, float weight);
     void tap_rows(Tap what, int l, int first_row, Rows rows);
 };
 

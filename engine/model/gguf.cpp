@@ -44,7 +44,8 @@ bool is_float(GgufValueType type) { return type == GgufValueType::kF32 || type =
 Integer load_integer(GgufValueType type, const std::byte* p) {
     const auto from_signed = [](int64_t v) { return Integer{v < 0, static_cast<uint64_t>(v)}; };
     switch (type) {
-        case GgufValueType::kU8: return {false, load<uint8_t>(p)};
+        case GgufValueType::kU8:
+        case GgufValueType::kBool: return {false, load<uint8_t>(p)};
         case GgufValueType::kU16: return {false, load<uint16_t>(p)};
         case GgufValueType::kU32: return {false, load<uint32_t>(p)};
         case GgufValueType::kU64: return {false, load<uint64_t>(p)};
@@ -165,7 +166,8 @@ Result<std::string_view> GgufFile::get_string(std::string_view key) const {
 Result<std::vector<int64_t>> GgufFile::get_int_array(std::string_view key) const {
     const GgufRecord* record = m_impl->first.find(key);
     if (!record) return key_error("missing_key", key, "is missing");
-    if (record->type != GgufValueType::kArray || !is_integer(record->element)) return wrong_type(*record, "an array of integers");
+    const bool counts = is_integer(record->element) || record->element == GgufValueType::kBool;
+    if (record->type != GgufValueType::kArray || !counts) return wrong_type(*record, "an array of integers");
     std::vector<int64_t> values(record->count);
     const uint64_t size = gguf_value_bytes(record->element);
     for (uint64_t i = 0; i < record->count; ++i) {

@@ -56,7 +56,7 @@ public:
     Result<double> get_float(std::string_view key) const;
     Result<bool> get_bool(std::string_view key) const;
     Result<std::string_view> get_string(std::string_view key) const;
-    Result<std::vector<int64_t>> get_int_array(std::string_view key) const;
+    Result<std::vector<int64_t>> get_int_array(std::string_view key) const;   ///< of truth values too: 0 and 1
     Result<std::vector<float>> get_float_array(std::string_view key) const;
     Result<std::vector<std::string_view>> get_string_array(std::string_view key) const;
     bool is_array(std::string_view key) const;

@@ -95,9 +95,9 @@ struct Plan {
     std::vector<std::string> warnings;
 };
 
-Result<Plan> make_plan(const GgufFile& file) {
+Result<Plan> make_plan(const GgufFile& file, Reading reading) {
     Plan plan;
-    GS_TRY(plan.spec, read_model_spec(file));
+    GS_TRY(plan.spec, read_model_spec(file, reading));
     GS_TRY(plan.weights, bind_weights(file, plan.spec, plan.warnings));
     plan.sizes = measure_model(plan.spec, plan.weights);
     return plan;
@@ -112,7 +112,7 @@ void Model::forget(std::span<const std::byte> bytes) const {
 Result<std::shared_ptr<const Model>> Model::load(const std::filesystem::path& path, const LoadOptions& options) {
     if (options.cancel && options.cancel->is_set()) return cancelled();
     GS_TRY(GgufFile file, GgufFile::open(path));
-    Result<Plan> plan = make_plan(file);
+    Result<Plan> plan = make_plan(file, options.reading);
     if (!plan) return name_file(plan.error(), path);
     auto model = std::make_shared<Model>();
     GS_TRY(model->n_ctx, choose_context(plan->spec, options.n_ctx));
@@ -150,7 +150,7 @@ Result<std::shared_ptr<const Model>> Model::load(const std::filesystem::path& pa
 
 Result<ModelEstimate> estimate_model(const std::filesystem::path& path, int n_ctx) {
     GS_TRY(const GgufFile file, GgufFile::open(path));
-    Result<Plan> plan = make_plan(file);
+    Result<Plan> plan = make_plan(file, Reading::kLlamaCpp);   // sizes are the same in any reading
     if (!plan) return name_file(plan.error(), path);
     GS_TRY(const int context, choose_context(plan->spec, n_ctx));
     ModelEstimate estimate;

@@ -34,6 +34,7 @@ struct ModelEstimate {
 
 struct LoadOptions {
     int n_ctx = 0;                                        ///< context to configure; 0 = min(trained, 4096)
+    Reading reading = Reading::kLlamaCpp;
     std::function<void(uint64_t done, uint64_t total)> progress;   ///< bytes of weights brought into memory; called from the loading thread
     const CancelFlag* cancel = nullptr;                   ///< polled at least every 20 ms
 };
@@ -70,7 +71,7 @@ private:
 
 Result<ModelEstimate> estimate_model(const std::filesystem::path& path, int n_ctx);
 /// Spec, weights and sizes from an open file, every shape checked against the metadata (R20, R22) before any use.
-Result<ModelSpec> read_model_spec(const GgufFile& file);
+Result<ModelSpec> read_model_spec(const GgufFile& file, Reading reading = Reading::kLlamaCpp);
 Result<ModelWeights> bind_weights(const GgufFile& file, ModelSpec& spec, std::vector<std::string>& warnings);
 /// Architectures this build can run, for messages: "granitemoe, llama, olmoe, …".
 std::string supported_architectures();

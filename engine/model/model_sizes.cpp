@@ -27,6 +27,9 @@ struct Tally {
         add(ffn.gate);
         add(ffn.up);
         add(ffn.down);
+        add(ffn.gate_bias);
+        add(ffn.up_bias);
+        add(ffn.down_bias);
     }
 };
 
@@ -34,13 +37,17 @@ struct Tally {
 
 ModelSizes measure_model(const ModelSpec& spec, const ModelWeights& weights) {
     Tally dense, experts;   // read by every token; the routed experts
-    dense.add(weights.output_norm);
-    dense.add(weights.output);
-    dense.add(weights.rope_freqs);
+    for (const Weight* each : {&weights.output_norm, &weights.output_norm_bias, &weights.output, &weights.output_bias, &weights.rope_freqs,
+                               &weights.rope_freqs_long})
+        dense.add(*each);
     for (const LayerWeights& w : weights.layers) {
-        for (const Weight* each : {&w.attn_norm, &w.q, &w.k, &w.v, &w.q_bias, &w.k_bias, &w.v_bias, &w.q_norm, &w.k_norm, &w.attn_out,
-                                   &w.attn_out_bias, &w.ffn_norm, &w.router, &w.shared_gate})
+        for (const Weight* each : {&w.attn_norm, &w.attn_norm_bias, &w.q, &w.k, &w.v, &w.q_bias, &w.k_bias, &w.v_bias, &w.q_norm, &w.k_norm,
+                                   &w.attn_out, &w.attn_out_bias, &w.mla.q_a, &w.mla.q_a_norm, &w.mla.kv_a, &w.mla.kv_a_norm, &w.mla.k_b,
+                                   &w.mla.v_b, &w.sinks, &w.attn_post_norm, &w.ffn_post_norm, &w.ffn_norm, &w.ffn_norm_bias, &w.router,
+                                   &w.router_bias, &w.shared_gate})
             dense.add(*each);
+        dense.bytes += w.selection_bias.size() * sizeof(float);
+        dense.params += w.selection_bias.size();
         dense.add(w.dense);
         dense.add(w.shared);
         experts.add(w.experts);
@@ -62,14 +69,15 @@ ModelSizes measure_model(const ModelSpec& spec, const ModelWeights& weights) {
 }
 
 uint64_t kv_bytes(const ModelSpec& spec, uint64_t n_ctx) {
-    const uint64_t width = static_cast<uint64_t>(spec.n_kv_heads) * static_cast<uint64_t>(spec.head_dim_k + spec.head_dim_v);
+    const auto width = static_cast<uint64_t>(spec.k_width() + spec.v_width());
     return multiply(multiply(static_cast<uint64_t>(spec.n_layers) * width, sizeof(float)), n_ctx);
 }
 
 uint64_t work_bytes(const ModelSpec& spec) {
     constexpr uint64_t kBatch = 512;
     const auto u = [](int n) { return static_cast<uint64_t>(n); };
-    const uint64_t attention = u(spec.n_heads) * u(spec.head_dim_k + spec.head_dim_v) + u(spec.n_kv_heads) * u(spec.head_dim_k + spec.head_dim_v);
+    const uint64_t latent = spec.is_mla() ? u(spec.mla.q_rank) + u(spec.query_width()) + u(spec.value_width()) : 0;
+    const uint64_t attention = u(spec.n_heads) * u(spec.head_dim_k + spec.head_dim_v) + u(spec.n_kv_heads) * u(spec.head_dim_k + spec.head_dim_v) + latent;
     const uint64_t ffn = 2 * (u(spec.dense_ff) + u(spec.shared_ff) + u(spec.router.n_used) * u(spec.expert_ff));
     const uint64_t routing = u(spec.router.n_experts) + 2 * u(spec.router.n_used);
     // Residual stream, normed input, sub-layer output, routed and shared sums: five rows of the width.

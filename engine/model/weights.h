@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "engine/model/tensor_type.h"
@@ -15,13 +16,14 @@ struct Weight {
     const std::byte* data = nullptr;
     int n_in = 0, n_out = 0, n_slabs = 1;
     size_t row_bytes = 0;
+    size_t slab_gap = 0;                    ///< bytes between one slab and the next: what is fused with it
     bool tiled = false;                     ///< a back end's own copy, rows interleaved by 16 (ops/cpu/vnni_tiles.h); never so in a file
 
     explicit operator bool() const { return data != nullptr; }
     size_t slab_bytes() const { return row_bytes * static_cast<size_t>(n_out); }
     size_t n_bytes() const { return slab_bytes() * static_cast<size_t>(n_slabs); }
     const std::byte* row(int o, int slab = 0) const {
-        return data + slab_bytes() * static_cast<size_t>(slab) + row_bytes * static_cast<size_t>(o);
+        return data + (slab_bytes() + slab_gap) * static_cast<size_t>(slab) + row_bytes * static_cast<size_t>(o);
     }
     /// One expert's matrix of a stack.
     Weight slab(int s) const {
@@ -32,18 +34,48 @@ struct Weight {
     }
 };
 
-/// down(act(gate x) * up x)
+/// What a gated network does between its matrices (moe-families.md section 4).
+enum class Activation : uint8_t {
+    kSilu,            ///< silu(g) u
+    kGelu,            ///< gelu_tanh(g) u
+    kClampedSilu      ///< g sigmoid(1.702 g) (u + 1) with g <= 7, |u| <= 7 (gpt-oss)
+};
+
+/// down(act(gate x + b, up x + b)) + b: one network, or a stack of them.
 struct FfnWeights {
     Weight gate, up, down;
+    Weight gate_bias, up_bias, down_bias;   ///< a vector a slab, or empty
+    Activation activation = Activation::kSilu;
+
     explicit operator bool() const { return static_cast<bool>(gate); }
     int width() const { return gate.n_out; }
+    bool has_bias() const { return gate_bias || up_bias || down_bias; }
+    /// One of a stack.
+    FfnWeights expert(int e) const {
+        const auto bias = [e](const Weight& w) { return w ? w.slab(e) : Weight{}; };
+        return {gate.slab(e), up.slab(e), down.slab(e), bias(gate_bias), bias(up_bias), bias(down_bias), activation};
+    }
+};
+
+/// Multi-head latent attention (section 3.8): queries, compressed keys and values, and what turns one into the other.
+struct MlaWeights {
+    Weight q_a, q_a_norm;                   ///< {D, q_rank}, {q_rank}; empty when LayerWeights::q takes the input itself
+    Weight kv_a, kv_a_norm;                 ///< {D, r + n_rot}, {r}
+    Weight k_b;                             ///< a slab a head: {dn, r}, multiplied with queries; or where k_b_transposed, {r, dn}
+    Weight v_b;                             ///< a slab a head: {r, dv}
+    bool k_b_transposed = false;            ///< as files of the old layout have it
 };
 
 struct LayerWeights {
-    Weight attn_norm, q, k, v, q_bias, k_bias, v_bias, q_norm, k_norm, attn_out, attn_out_bias;
-    Weight ffn_norm;
+    Weight attn_norm, attn_norm_bias;
+    Weight q, k, v, q_bias, k_bias, v_bias, q_norm, k_norm, attn_out, attn_out_bias;
+    MlaWeights mla;                         ///< set with MLA; k and v are empty then
+    Weight sinks;                           ///< {H}, or empty
+    Weight attn_post_norm, ffn_post_norm;   ///< of the sub-layers' outputs, or empty
+    Weight ffn_norm, ffn_norm_bias;
     FfnWeights dense;                       ///< set on dense layers
-    Weight router;                          ///< {D, E}; set on MoE layers
+    Weight router, router_bias;             ///< {D, E}, {E} or empty; set on MoE layers
+    std::vector<float> selection_bias;      ///< [E] or empty; on the host, where experts are chosen
     FfnWeights experts;                     ///< stacks of E
     FfnWeights shared;                      ///< shared expert, or empty
     Weight shared_gate;                     ///< {D}: y += sigmoid(g·x) shared(x), or empty
@@ -52,16 +84,18 @@ struct LayerWeights {
 };
 
 struct ModelWeights {
-    Weight token_embedding, output_norm, output;   ///< output may view the embedding (tied)
+    Weight token_embedding, output_norm, output_norm_bias, output, output_bias;   ///< output may view the embedding (tied)
     Weight rope_freqs;                             ///< {n_rot/2} divisors, or empty
+    Weight rope_freqs_long;                        ///< the same for contexts beyond RopeSpec::original_context, or empty
     std::vector<LayerWeights> layers;
 
     /// What products are taken with, in no order: all but norms, biases and the embedding as a table.
     std::vector<Weight> matrices() const {
         std::vector<Weight> all{output};
         for (const LayerWeights& l : layers)
-            for (const Weight* w : {&l.q, &l.k, &l.v, &l.attn_out, &l.dense.gate, &l.dense.up, &l.dense.down, &l.router, &l.experts.gate,
-                                    &l.experts.up, &l.experts.down, &l.shared.gate, &l.shared.up, &l.shared.down, &l.shared_gate})
+            for (const Weight* w : {&l.q, &l.k, &l.v, &l.mla.q_a, &l.mla.kv_a, &l.attn_out, &l.dense.gate, &l.dense.up, &l.dense.down,
+                                    &l.router, &l.experts.gate, &l.experts.up, &l.experts.down, &l.shared.gate, &l.shared.up, &l.shared.down,
+                                    &l.shared_gate})
                 if (*w) all.push_back(*w);
         return all;
     }

@@ -5,6 +5,7 @@
 // next call; read() makes them visible to the host. An Ops object is used by one thread at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -38,26 +39,55 @@ struct LinearCall {
     Rows out;
 };
 
-/// Keys and values of all layers, f32. K row of (layer, position): n_kv_heads * head_dim_k floats; V likewise with head_dim_v.
+/// Over each row, or over each run of `group` columns separately with the same weight (per-head q/k norm). out may be x.
+/// kRms: y = x / sqrt(mean(x²) + eps) * w + b; kLayer: the same of x - mean(x).
+struct NormCall {
+    Rows x;
+    NormKind kind = NormKind::kRms;
+    const Weight* weight = nullptr;    ///< null or empty: ones
+    const Weight* bias = nullptr;      ///< null or empty: none
+    float eps = 0;
+    int group = 0;                     ///< 0: whole rows
+    Rows out;
+};
+
+/// Keys and values of all layers, f32. K row of (layer, position): n_kv_heads * head_dim_k floats; V likewise with head_dim_v. v_width = 0: there
+/// is one head, and its V is the beginning of its K (latent attention).
 struct KvCache {
     float* k = nullptr;                ///< [L, n_ctx, Hkv * dk]
     float* v = nullptr;                ///< [L, n_ctx, Hkv * dv]
     int n_layers = 0, n_ctx = 0, k_width = 0, v_width = 0;
+    int v_stride() const { return v_width > 0 ? v_width : k_width; }
     float* k_row(int layer, int position) const { return k + (static_cast<ptrdiff_t>(layer) * n_ctx + position) * k_width; }
-    float* v_row(int layer, int position) const { return v + (static_cast<ptrdiff_t>(layer) * n_ctx + position) * v_width; }
+    float* v_row(int layer, int position) const {
+        return v_width > 0 ? v + (static_cast<ptrdiff_t>(layer) * n_ctx + position) * v_width : k_row(layer, position);
+    }
 };
 
-/// Causal grouped-query attention of T new tokens at positions first..first+T-1, their K and V already in the cache.
+/// Causal grouped-query attention of T new tokens at positions first..first+T-1, their K and V already in the cache. The token at position p
+/// sees the keys from first_key(p) to p.
 struct AttentionCall {
     Rows q;                            ///< [T, H * dk]
     const KvCache* cache = nullptr;
     int layer = 0, first_position = 0;
     int n_heads = 0, n_kv_heads = 0, head_dim_k = 0, head_dim_v = 0;
     float scale = 0;                   ///< multiplies q·k
+    float cap = 0;                     ///< scores become cap tanh(score / cap); 0 = off
+    int begin = 0;                     ///< positions before it hold nothing
+    LayerAttention span;               ///< window and chunk
+    const Weight* sinks = nullptr;     ///< {H} or null: takes exp(sink) of each head's softmax and gives no value
     Rows out;                          ///< [T, H * dv]
+
+    int first_key(int position) const {
+        int first = begin;
+        if (span.window > 0) first = std::max(first, position - span.window + 1);
+        if (span.chunk > 0) first = std::max(first, position - position % span.chunk);
+        return std::min(first, position);
+    }
 };
 
 /// Mixture for T tokens: out[t] = Σ_j weights[t][j] Expert_{ids[t][j]}(x[t]) (summed in slot order) + shared_scale[t] Shared(x[t]).
+/// weigh_input: Σ_j Expert_{ids[t][j]}(weights[t][j] x[t]) instead.
 struct MoeCall {
     Rows x;                            ///< [T, D]
     const FfnWeights* experts = nullptr;
@@ -65,6 +95,7 @@ struct MoeCall {
     std::span<const float> weights;    ///< [T, k_stride]
     std::span<const int32_t> n_used;   ///< [T]
     int k_stride = 0;
+    bool weigh_input = false;
     const FfnWeights* shared = nullptr;     ///< null: none
     std::span<const float> shared_scale;    ///< [T], or empty = 1
     Rows out;                          ///< [T, D], overwritten
@@ -89,19 +120,24 @@ public:
 
     /// out[t] = scale * table.row(ids[t]), dequantized.
     virtual void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) = 0;
-    /// RMSNorm with weight, over each row: y = x / sqrt(mean(x²) + eps) * w. group > 0: over each run of `group` columns separately with
-    /// the same [group] weight (per-head q/k norm). out may be x.
-    virtual void rms_norm(Rows x, const Weight& weight, float eps, int group, Rows out) = 0;
+    virtual void norm(const NormCall& call) = 0;
     /// Several matrices over the same input. x is read once.
     virtual void linear(Rows x, std::span<const LinearCall> calls) = 0;
-    /// Rotates the first spec.n_rot dimensions of each head of x [T, n_heads * head_dim], row t at position first_position + t. Angles in f64.
-    virtual void rope(const ModelSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) = 0;
-    /// Copies K [T, k_width] and V [T, v_width] into the cache at first_position.
+    /// out = x W of one matrix, its rows weighted by x: x [T, n_out], out [T, n_in].
+    virtual void linear_transposed(Rows x, const Weight& weight, Rows out) = 0;
+    /// Rotates the first n_rot dimensions of each head of x, heads head_dim columns apart, row t at position first_position + t. Angles in f64.
+    virtual void rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) = 0;
+    /// Copies K [T, k_width] and V [T, v_width] into the cache at first_position; with v_width = 0 there is no V.
     virtual void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) = 0;
     virtual void attention(const AttentionCall& call) = 0;
     /// x += scale * y
     virtual void add(Rows x, Rows y, float scale) = 0;
-    /// out = down(silu(gate x) * up x)
+    virtual void copy(Rows from, Rows to) = 0;
+    /// x = x * factors[t] for each row t, or x * factors[0] when there is one factor.
+    virtual void scale(Rows x, std::span<const float> factors) = 0;
+    /// x = min(max(x, -limit), limit)
+    virtual void clamp(Rows x, float limit) = 0;
+    /// out = down(act(gate x, up x))
     virtual void ffn(const FfnWeights& weights, Rows x, Rows out) = 0;
     virtual void moe(const MoeCall& call) = 0;
     /// Every expert of a layer on one input: x [1, D] -> out [E, D], unweighted.

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <new>
+#include <numbers>
 #include <vector>
 
 #include "engine/core/check.h"
@@ -34,12 +35,33 @@ std::vector<double> matrix_times(const Weight& w, int slab, const std::vector<do
     return y;
 }
 
-/// down(silu(gate x) * up x)
-std::vector<double> gated(const FfnWeights& f, int slab, const std::vector<double>& x) {
-    std::vector<double> g = matrix_times(f.gate, slab, x);
-    const std::vector<double> u = matrix_times(f.up, slab, x);
-    for (size_t i = 0; i < g.size(); ++i) g[i] = g[i] / (1 + std::exp(-g[i])) * u[i];
-    return matrix_times(f.down, slab, g);
+double activated(Activation activation, double g, double u) {
+    switch (activation) {
+        case Activation::kSilu: return g / (1 + std::exp(-g)) * u;
+        case Activation::kGelu: return 0.5 * g * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g))) * u;
+        case Activation::kClampedSilu: {
+            const double low = std::min(g, 7.0);
+            return low / (1 + std::exp(-1.702 * low)) * (std::clamp(u, -7.0, 7.0) + 1);
+        }
+    }
+    return 0;
+}
+
+std::vector<double> matrix_times(const Weight& w, const Weight& bias, const std::vector<double>& x) {
+    std::vector<double> y = matrix_times(w, 0, x);
+    if (!bias) return y;
+    const std::vector<float> b = dequantized_row(bias, 0);
+    for (size_t i = 0; i < y.size(); ++i) y[i] += static_cast<double>(b[i]);
+    return y;
+}
+
+/// down(act(gate x, up x)) of one network of a stack.
+std::vector<double> gated(const FfnWeights& stack, int slab, const std::vector<double>& x) {
+    const FfnWeights f = stack.expert(slab);
+    std::vector<double> g = matrix_times(f.gate, f.gate_bias, x);
+    const std::vector<double> u = matrix_times(f.up, f.up_bias, x);
+    for (size_t i = 0; i < g.size(); ++i) g[i] = activated(f.activation, g[i], u[i]);
+    return matrix_times(f.down, f.down_bias, g);
 }
 
 void store(const std::vector<double>& y, float* out) {
@@ -69,16 +91,19 @@ public:
         }
     }
 
-    void rms_norm(Rows x, const Weight& weight, float eps, int group, Rows out) override {
-        const int n = group > 0 ? group : x.n_cols;
-        const std::vector<float> w = dequantized_row(weight, 0);
-        for (int t = 0; t < x.n_rows; ++t)
-            for (int c = 0; c < x.n_cols; c += n) {
-                const float* in = x.row(t) + c;
-                double squares = 0;
-                for (int i = 0; i < n; ++i) squares += static_cast<double>(in[i]) * in[i];
-                const double factor = 1 / std::sqrt(squares / n + eps);
-                for (int i = 0; i < n; ++i) out.row(t)[c + i] = static_cast<float>(in[i] * factor * w[static_cast<size_t>(i)]);
+    void norm(const NormCall& call) override {
+        const int n = call.group > 0 ? call.group : call.x.n_cols;
+        const std::vector<float> w = call.weight && *call.weight ? dequantized_row(*call.weight, 0) : std::vector<float>(static_cast<size_t>(n), 1.0f);
+        const std::vector<float> b = call.bias && *call.bias ? dequantized_row(*call.bias, 0) : std::vector<float>(static_cast<size_t>(n), 0.0f);
+        for (int t = 0; t < call.x.n_rows; ++t)
+            for (int c = 0; c < call.x.n_cols; c += n) {
+                const float* in = call.x.row(t) + c;
+                double mean = 0, squares = 0;
+                for (int i = 0; i < n && call.kind == NormKind::kLayer; ++i) mean += static_cast<double>(in[i]) / n;
+                for (int i = 0; i < n; ++i) squares += (in[i] - mean) * (in[i] - mean);
+                const double factor = 1 / std::sqrt(squares / n + call.eps);
+                for (int i = 0; i < n; ++i)
+                    call.out.row(t)[c + i] = static_cast<float>((in[i] - mean) * factor * w[static_cast<size_t>(i)] + b[static_cast<size_t>(i)]);
             }
     }
 
@@ -96,17 +121,28 @@ public:
         }
     }
 
-    void rope(const ModelSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) override {
+    void linear_transposed(Rows x, const Weight& weight, Rows out) override {
+        for (int t = 0; t < x.n_rows; ++t) {
+            std::vector<double> sum(static_cast<size_t>(weight.n_in), 0.0);
+            for (int o = 0; o < weight.n_out; ++o) {
+                const std::vector<float> row = dequantized_row(weight, o);
+                for (size_t i = 0; i < sum.size(); ++i) sum[i] += static_cast<double>(x.row(t)[o]) * row[i];
+            }
+            store(sum, out.row(t));
+        }
+    }
+
+    void rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) override {
         const std::vector<double> frequencies = rope_frequencies(spec, freq_divisors);
         const int n_pairs = spec.n_rot / 2;
-        const bool halves = spec.rope_pairs == RopePairs::kHalves;
+        const bool halves = spec.pairs == RopePairs::kHalves;
         for (int t = 0; t < x.n_rows; ++t)
             for (int h = 0; h < n_heads; ++h)
                 for (int i = 0; i < n_pairs; ++i) {
                     const double angle = (first_position + t) * frequencies[static_cast<size_t>(i)];
                     float* head = x.row(t) + h * head_dim;
                     float &a = head[halves ? i : 2 * i], &b = head[halves ? i + n_pairs : 2 * i + 1];
-                    const double c = std::cos(angle), s = std::sin(angle), a0 = a, b0 = b;
+                    const double c = spec.magnitude * std::cos(angle), s = spec.magnitude * std::sin(angle), a0 = a, b0 = b;
                     a = static_cast<float>(a0 * c - b0 * s);
                     b = static_cast<float>(a0 * s + b0 * c);
                 }
@@ -115,7 +151,7 @@ public:
     void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) override {
         for (int t = 0; t < k.n_rows; ++t) {
             std::copy_n(k.row(t), cache.k_width, cache.k_row(layer, first_position + t));
-            std::copy_n(v.row(t), cache.v_width, cache.v_row(layer, first_position + t));
+            if (cache.v_width > 0) std::copy_n(v.row(t), cache.v_width, cache.v_row(layer, first_position + t));
         }
     }
 
@@ -127,6 +163,20 @@ public:
     void add(Rows x, Rows y, float scale) override {
         for (int t = 0; t < x.n_rows; ++t)
             for (int i = 0; i < x.n_cols; ++i) x.row(t)[i] += scale * y.row(t)[i];
+    }
+
+    void copy(Rows from, Rows to) override {
+        for (int t = 0; t < from.n_rows; ++t) std::copy_n(from.row(t), from.n_cols, to.row(t));
+    }
+
+    void scale(Rows x, std::span<const float> factors) override {
+        for (int t = 0; t < x.n_rows; ++t)
+            for (int i = 0; i < x.n_cols; ++i) x.row(t)[i] *= factors[factors.size() == 1 ? 0 : static_cast<size_t>(t)];
+    }
+
+    void clamp(Rows x, float limit) override {
+        for (int t = 0; t < x.n_rows; ++t)
+            for (int i = 0; i < x.n_cols; ++i) x.row(t)[i] = std::min(std::max(x.row(t)[i], -limit), limit);
     }
 
     void ffn(const FfnWeights& weights, Rows x, Rows out) override {
@@ -142,7 +192,14 @@ public:
             };
             for (int j = 0; j < call.n_used[static_cast<size_t>(t)]; ++j) {
                 const size_t slot = static_cast<size_t>(t) * static_cast<size_t>(call.k_stride) + static_cast<size_t>(j);
-                add_scaled(gated(*call.experts, call.ids[slot], x), call.weights[slot]);
+                const double weight = call.weights[slot];
+                if (call.weigh_input) {
+                    std::vector<double> weighed = x;
+                    for (double& v : weighed) v *= weight;
+                    add_scaled(gated(*call.experts, call.ids[slot], weighed), 1);
+                } else {
+                    add_scaled(gated(*call.experts, call.ids[slot], x), weight);
+                }
             }
             if (call.routed.data) store(sum, call.routed.row(t));
             if (call.shared)
@@ -158,22 +215,27 @@ public:
 
 private:
     void attend_head(const AttentionCall& call, int t, int h) {
-        const int n_keys = call.first_position + t + 1, kv_head = h / (call.n_heads / call.n_kv_heads);
+        const int position = call.first_position + t, first = call.first_key(position), kv_head = h / (call.n_heads / call.n_kv_heads);
         const float* q = call.q.row(t) + h * call.head_dim_k;
-        std::vector<double> p(static_cast<size_t>(n_keys));
-        double top = -INFINITY, sum = 0;
-        for (int s = 0; s < n_keys; ++s) {
+        std::vector<double> p;
+        for (int s = first; s <= position; ++s) {
             const float* k = call.cache->k_row(call.layer, s) + kv_head * call.head_dim_k;
             double score = 0;
             for (int i = 0; i < call.head_dim_k; ++i) score += static_cast<double>(q[i]) * k[i];
-            p[static_cast<size_t>(s)] = score * call.scale;
-            top = std::max(top, p[static_cast<size_t>(s)]);
+            score *= call.scale;
+            p.push_back(call.cap > 0 ? call.cap * std::tanh(score / call.cap) : score);
+        }
+        double top = *std::max_element(p.begin(), p.end()), sum = 0;
+        if (call.sinks) {
+            const double sink = dequantized_row(*call.sinks, 0)[static_cast<size_t>(h)];
+            top = std::max(top, sink);
+            sum = std::exp(sink - top);
         }
         for (double& v : p) sum += v = std::exp(v - top);
         for (int i = 0; i < call.head_dim_v; ++i) {
             double mix = 0;
-            for (int s = 0; s < n_keys; ++s)
-                mix += p[static_cast<size_t>(s)] * call.cache->v_row(call.layer, s)[kv_head * call.head_dim_v + i];
+            for (size_t s = 0; s < p.size(); ++s)
+                mix += p[s] * call.cache->v_row(call.layer, first + static_cast<int>(s))[kv_head * call.head_dim_v + i];
             call.out.row(t)[h * call.head_dim_v + i] = static_cast<float>(mix / sum);
         }
     }

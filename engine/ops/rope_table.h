@@ -1,4 +1,4 @@
-// Angular frequencies of rotary position embedding, in f64 (spec/moe-families.md section 3.4).
+// Angular frequencies of rotary position embedding, in f64 (spec/moe-families.md sections 3.2 and 3.3).
 #pragma once
 
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace gs {
 
-/// [n_rot / 2] radians per position: base^(-2i / n_rot) / divisor_i / linear factor.
-std::vector<double> rope_frequencies(const ModelSpec& spec, const Weight& freq_divisors);
+/// [n_rot / 2] radians per position: base^(-2i / n_rot) / divisor_i, divided by the factor as the scaling has it.
+std::vector<double> rope_frequencies(const RopeSpec& rope, const Weight& freq_divisors);
 
 }  // namespace gs

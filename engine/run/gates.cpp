@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <utility>
 
 #include "engine/core/check.h"
 
@@ -50,10 +52,9 @@ public:
         Vector y(m_width, 0.0);
         for (size_t j = 0; j < m_route.ids.size(); ++j) {
             const auto e = static_cast<size_t>(m_route.ids[j]);
-            const double w = static_cast<double>(m_route.weights[j]);
             row.weights[e] = m_route.weights[j];
-            row.sum += w;
-            for (size_t i = 0; i < m_width; ++i) y[i] += w * static_cast<double>(m_probe.expert_outputs[e * m_width + i]);
+            row.sum += static_cast<double>(m_route.weights[j]);
+            add_output(m_route.ids[j], m_route.weights[j], y);
         }
         rows.push_back(std::move(row));
         m_outputs.push_back(std::move(y));
@@ -71,9 +72,23 @@ public:
     std::vector<GateRow> rows;
 
 private:
+    /// y += the expert's part in the routed sum. Most rules give an expert the same weight, so that outputs on weighed inputs are kept.
+    void add_output(int expert, float weight, Vector& y) {
+        const float* output = m_probe.expert_outputs.data() + static_cast<size_t>(expert) * m_width;
+        double factor = static_cast<double>(weight);
+        if (m_probe.weighed_output) {
+            std::vector<float>& kept = m_weighed[{expert, weight}];
+            if (kept.empty()) kept = m_probe.weighed_output(expert, weight);
+            output = kept.data();
+            factor = 1;
+        }
+        for (size_t i = 0; i < m_width; ++i) y[i] += factor * static_cast<double>(output[i]);
+    }
+
     const RouterSpec& m_spec;
     std::span<const float> m_bias;
     const Decoder::Probe& m_probe;
+    std::map<std::pair<int, float>, std::vector<float>> m_weighed;
     size_t m_width;
     RouteRow m_route;
     std::vector<Vector> m_outputs;
@@ -88,6 +103,10 @@ Result<void> check_request(const Decoder& decoder, const TraceSnapshot& trace, i
         return Error{ErrorKind::kInput, "wrong_model", "The gating comparison needs the model of this run",
                      fmt::format("the run is of {}, the model loaded is {}", trace.info().model_name, model.spec.name),
                      fmt::format("Load {}", trace.info().model_file)};
+    if (trace.info().reading != name_of(model.spec.reading))
+        return Error{ErrorKind::kInput, "wrong_reading", "The gating comparison needs the model as this run read it",
+                     fmt::format("the run decides as \"{}\" does, the model loaded as \"{}\"", trace.info().reading, name_of(model.spec.reading)),
+                     fmt::format("Load it with --reading {}", trace.info().reading)};
     if (token < 0 || token >= trace.n_tokens() || moe_layer < 0 || moe_layer >= static_cast<int>(model.spec.moe_layers.size()))
         return Error{ErrorKind::kUsage, "out_of_range", "There is no such token or layer in this run",
                      fmt::format("it has {} tokens and {} layers with experts", trace.n_tokens(), model.spec.moe_layers.size()), ""};
@@ -163,7 +182,8 @@ Result<GateComparison> gate_comparison(Decoder& decoder, const TraceSnapshot& tr
     decoder.set_policy(policy);
     GS_TRY(const Decoder::Probe probe, decoder.probe(trace.token(token).id, token, moe_layer, cancel));
     const int layer = spec.moe_layers[static_cast<size_t>(moe_layer)];
-    GateComparison out = compare_gates(spec.router, policy.for_layer(layer, spec.router.n_experts), {}, probe);
+    const std::vector<float>& bias = decoder.model().weights.layers[static_cast<size_t>(layer)].selection_bias;
+    GateComparison out = compare_gates(spec.router, policy.for_layer(layer, spec.router.n_experts), bias, probe);
     out.token = token;
     out.moe_layer = moe_layer;
     out.layer = layer;

@@ -210,6 +210,22 @@ RunResult Generator::result() const {
     return run;
 }
 
+namespace {
+
+/// [M][E]; empty when no layer has one. A layer without one among others has zeros, which change nothing.
+std::vector<std::vector<float>> selection_biases(const Model& model) {
+    std::vector<std::vector<float>> biases;
+    bool any = false;
+    for (const int layer : model.spec.moe_layers) {
+        biases.push_back(model.weights.layers[static_cast<size_t>(layer)].selection_bias);
+        any = any || !biases.back().empty();
+        biases.back().resize(static_cast<size_t>(model.spec.router.n_experts));
+    }
+    return any ? biases : std::vector<std::vector<float>>{};
+}
+
+}  // namespace
+
 TraceInfo make_trace_info(const Decoder& decoder, const RunRequest& request, const std::string& template_name) {
     const Model& model = decoder.model();
     TraceInfo info;
@@ -218,6 +234,7 @@ TraceInfo make_trace_info(const Decoder& decoder, const RunRequest& request, con
     info.model_hash = model.hash;
     info.architecture = model.spec.architecture;
     info.family = model.spec.family;
+    info.reading = name_of(model.spec.reading);
     info.engine = decoder.ops().name();
     info.precision = decoder.ops().precision() == Precision::kExact ? "exact" : "fast";
     info.prompt = request.prompt;
@@ -226,6 +243,7 @@ TraceInfo make_trace_info(const Decoder& decoder, const RunRequest& request, con
     info.router = model.spec.router;
     info.n_layers = model.spec.n_layers;
     info.moe_layers = model.spec.moe_layers;
+    info.selection_bias = selection_biases(model);
     info.has_shared_expert = std::any_of(model.weights.layers.begin(), model.weights.layers.end(), [](const LayerWeights& w) { return static_cast<bool>(w.shared); });
     info.dense_bytes_per_token = model.dense_bytes_per_token;
     info.expert_bytes = model.expert_bytes;

@@ -61,6 +61,7 @@ struct SessionOptions {
     std::function<void()> wake;                    ///< latest() has something new; from the run thread, or from inside notify() and dismiss_…(). At most once until latest() is called
     OpsOptions ops;
     bool reference_ops = false;                    ///< the oracle instead of the fast back end
+    Reading reading = Reading::kLlamaCpp;          ///< of the models that are loaded
 };
 
 class Session {

@@ -22,6 +22,7 @@ void Session::Impl::load_model(const Command& command) {
     begin(Activity::kLoadingModel);
     LoadOptions load;
     load.cancel = &cancel_job;
+    load.reading = options.reading;
     load.progress = [this](uint64_t done, uint64_t total) {
         constexpr uint64_t kMB = 1000000;
         keep_up(CommandKind::kLoadModel, total > 0 ? static_cast<double>(done) / static_cast<double>(total) : -1,

@@ -24,16 +24,16 @@ struct Tolerances {
 
 class ModelVerifier {
 public:
-    ModelVerifier(json golden, SafetensorsFile arrays, std::shared_ptr<const Model> model, std::unique_ptr<Decoder> decoder)
-        : m_golden(std::move(golden)), m_arrays(std::move(arrays)), m_model(std::move(model)), m_decoder(std::move(decoder)),
-          m_name(m_golden.at("name").get<std::string>()) {
-        // Where published readings of a family differ, this engine follows llama.cpp (moe-families.md section 5).
-        const auto policies = m_golden.at("policies").get<std::vector<std::string>>();
-        m_policy = std::find(policies.begin(), policies.end(), "both") != policies.end() ? "both" : "llamacpp";
-    }
+    /// policy: of the golden's arrays; "both", or a reading.
+    ModelVerifier(const json& golden, const SafetensorsFile& arrays, std::shared_ptr<const Model> model, OpsFactory make_ops, std::string policy)
+        : m_golden(golden), m_arrays(arrays), m_model(std::move(model)), m_make_ops(std::move(make_ops)),
+          m_name(m_golden.at("name").get<std::string>() + (policy == "reference" ? " (reference)" : "")), m_policy(std::move(policy)) {}
     std::vector<VerifyCase> run();
 
 private:
+    std::span<const float> bias_of(size_t moe_layer) const {
+        return m_model->weights.layers[static_cast<size_t>(m_model->spec.moe_layers[moe_layer])].selection_bias;
+    }
     Tolerances tolerances(const json& prompt) const;
     std::vector<float> floats(const std::string& name) const;
     std::vector<int32_t> ints(const std::string& name) const;
@@ -42,6 +42,7 @@ private:
     VerifyCase with_k(const json& over);
     VerifyCase texts() const;
 
+    std::vector<VerifyCase> run_prompt(const std::string& letter, const json& prompt);
     Result<void> feed(std::span<const int32_t> ids, int position, LogitRows rows, RunRecord& record);
     void check_values(const char* what, std::span<const float> got, const std::vector<float>& expected, double tolerance, VerifyCase& c) const;
     void check_routing(const RunRecord& record, const std::vector<int32_t>& experts, const std::vector<float>& weights, const Tolerances& t,
@@ -53,10 +54,12 @@ private:
         if (c.detail.empty()) c.detail = what;
     }
 
-    json m_golden;
-    SafetensorsFile m_arrays;
+    const json& m_golden;
+    const SafetensorsFile& m_arrays;
     std::shared_ptr<const Model> m_model;
+    OpsFactory m_make_ops;
     std::unique_ptr<Decoder> m_decoder;
+    int m_start = 0;                         ///< position of the prompt's first token
     std::string m_name, m_policy;
 };
 
@@ -116,7 +119,7 @@ void ModelVerifier::check_routing(const RunRecord& record, const std::vector<int
         for (size_t token = 0; token < n_tokens; ++token) {
             const RoutedRow& row = record.row(static_cast<int>(m), first_token + static_cast<int>(token));
             const size_t at = (m * n_tokens + token) * k;
-            if (row.margin(m_model->spec.router, k) <= t.margin) continue;
+            if (row.margin(m_model->spec.router, bias_of(m), k) <= t.margin) continue;
             ++c.rows;
             std::map<int32_t, float> expected;
             for (size_t j = 0; j < k; ++j) expected[experts[at + j]] = weights[at + j];
@@ -157,13 +160,13 @@ VerifyCase ModelVerifier::prefill(const std::string& letter, const std::vector<i
     const auto ids = prompt.at("ids").get<std::vector<int32_t>>();
     const Tolerances t = tolerances(prompt);
     c.tolerance = t.logits;
-    RunRecord record(m_model->spec);
+    RunRecord record(m_model->spec, m_start);
     if (with_taps) m_decoder->set_tap([&](Tap tap, int layer, int first, int n, std::span<const float> values) { record.keep(tap, layer, first, n, values); });
     m_decoder->set_policy(Policy{});
     size_t done = 0;
     for (size_t i = 0; done < ids.size(); ++i) {
         const size_t n = std::min(static_cast<size_t>(chunks[i % chunks.size()]), ids.size() - done);
-        const Result<void> ran = feed(std::span<const int32_t>(ids).subspan(done, n), static_cast<int>(done), LogitRows::kAll, record);
+        const Result<void> ran = feed(std::span<const int32_t>(ids).subspan(done, n), m_start + static_cast<int>(done), LogitRows::kAll, record);
         if (!ran) note(c, ran.error().message());
         done += n;
     }
@@ -187,13 +190,13 @@ VerifyCase ModelVerifier::greedy(const std::string& letter) {
     const auto continuation = prompt.at("continuation").at(m_policy).get<std::vector<int32_t>>();
     const Tolerances t = tolerances(prompt);
     c.tolerance = t.logits;
-    RunRecord record(m_model->spec);
+    RunRecord record(m_model->spec, m_start);
     m_decoder->set_policy(Policy{});
-    if (const Result<void> ran = feed(ids, 0, LogitRows::kLast, record); !ran) return failed_case(c.name, ran.error());
+    if (const Result<void> ran = feed(ids, m_start, LogitRows::kLast, record); !ran) return failed_case(c.name, ran.error());
     Sampler sampler({.temperature = 0});
     std::vector<int32_t> chosen = {sampler.sample(m_decoder->logits(0), {})};
     for (size_t i = 0; i < continuation.size(); ++i) {
-        const Result<void> ran = feed({&chosen.back(), 1}, static_cast<int>(ids.size() + i), LogitRows::kLast, record);
+        const Result<void> ran = feed({&chosen.back(), 1}, m_start + static_cast<int>(ids.size() + i), LogitRows::kLast, record);
         if (!ran) return failed_case(c.name, ran.error());
         const std::span<const float> logits = m_decoder->logits(0);
         record.logits.insert(record.logits.end(), logits.begin(), logits.end());
@@ -219,12 +222,12 @@ VerifyCase ModelVerifier::with_k(const json& over) {
     const auto ids = prompt.at("ids").get<std::vector<int32_t>>();
     const Tolerances t = tolerances(prompt);
     c.tolerance = t.logits;
-    RunRecord record(m_model->spec);
+    RunRecord record(m_model->spec, m_start);
     Policy policy;
     policy.rule = GateRule::kTopK;
     policy.k = k;
     m_decoder->set_policy(policy);
-    const Result<void> ran = feed(ids, 0, LogitRows::kAll, record);
+    const Result<void> ran = feed(ids, m_start, LogitRows::kAll, record);
     m_decoder->set_policy(Policy{});
     if (!ran) return failed_case(c.name, ran.error());
     const auto n_vocab = static_cast<size_t>(m_model->spec.n_vocab);
@@ -255,35 +258,49 @@ VerifyCase ModelVerifier::texts() const {
     return c;
 }
 
+std::vector<VerifyCase> ModelVerifier::run_prompt(const std::string& letter, const json& prompt) {
+    // A cache of its own, because a prompt that starts far in sees nothing before its start.
+    m_start = prompt.at("start").get<int>();
+    Result<std::unique_ptr<Decoder>> decoder = Decoder::create(m_model, m_make_ops(), {.n_ctx = m_model->n_ctx, .begin = m_start});
+    if (!decoder) return {failed_case(fmt::format("{} {}", m_name, letter), decoder.error())};
+    m_decoder = std::move(*decoder);
+    std::vector<VerifyCase> cases = {prefill(letter, {1 << 20}, "prefill", true)};
+    for (const int n : {7, 16, 1}) cases.push_back(prefill(letter, {n}, fmt::format("chunks of {}", n), false));
+    cases.push_back(prefill(letter, {7, 16, 1}, "chunks of 7, 16, 1", false));
+    cases.push_back(greedy(letter));
+    if (m_golden.contains("k_override"))
+        for (const json& over : m_golden["k_override"])
+            if (over.at("policy") == m_policy && over.at("prompt") == letter) cases.push_back(with_k(over));
+    return cases;
+}
+
 std::vector<VerifyCase> ModelVerifier::run() {
     std::vector<VerifyCase> cases;
     for (const auto& [letter, prompt] : m_golden.at("prompts").items()) {
-        if (prompt.at("start").get<int>() != 0) continue;   // llama4 only, which this version does not run
-        cases.push_back(prefill(letter, {1 << 20}, "prefill", true));
-        for (const int n : {7, 16, 1}) cases.push_back(prefill(letter, {n}, fmt::format("chunks of {}", n), false));
-        cases.push_back(prefill(letter, {7, 16, 1}, "chunks of 7, 16, 1", false));
-        cases.push_back(greedy(letter));
+        std::vector<VerifyCase> more = run_prompt(letter, prompt);
+        cases.insert(cases.end(), more.begin(), more.end());
     }
-    if (m_golden.contains("k_override"))
-        for (const json& over : m_golden["k_override"])
-            if (over.at("policy") == m_policy) cases.push_back(with_k(over));
     if (m_golden.contains("text")) cases.push_back(texts());
     return cases;
 }
 
 }  // namespace
 
+/// Every published reading of the family that the golden has (moe-families.md section 5).
 std::vector<VerifyCase> verify_model(const fs::path& dir, const OpsFactory& make_ops) {
-    json golden = read_json(dir / "golden.json");
+    const json golden = read_json(dir / "golden.json");
     const std::string name = golden.at("name").get<std::string>();
-    Result<SafetensorsFile> arrays = SafetensorsFile::open(dir / "golden.safetensors");
+    const Result<SafetensorsFile> arrays = SafetensorsFile::open(dir / "golden.safetensors");
     if (!arrays) return {failed_case(name, arrays.error())};
-    const int n_ctx = golden.at("n_ctx").get<int>();
-    Result<std::shared_ptr<const Model>> model = Model::load(dir / "model.gguf", {.n_ctx = n_ctx});
-    if (!model) return {failed_case(name, model.error())};
-    Result<std::unique_ptr<Decoder>> decoder = Decoder::create(*model, make_ops(), {.n_ctx = n_ctx});
-    if (!decoder) return {failed_case(name, decoder.error())};
-    return ModelVerifier(std::move(golden), std::move(*arrays), *model, std::move(*decoder)).run();
+    std::vector<VerifyCase> cases;
+    for (const json& policy : golden.at("policies")) {
+        const Reading reading = policy == name_of(Reading::kReference) ? Reading::kReference : Reading::kLlamaCpp;
+        Result<std::shared_ptr<const Model>> model = Model::load(dir / "model.gguf", {.n_ctx = golden.at("n_ctx").get<int>(), .reading = reading});
+        if (!model) return {failed_case(name, model.error())};
+        const std::vector<VerifyCase> more = ModelVerifier(golden, *arrays, *model, make_ops, policy.get<std::string>()).run();
+        cases.insert(cases.end(), more.begin(), more.end());
+    }
+    return cases;
 }
 
 }  // namespace gs

@@ -4,9 +4,9 @@
 
 namespace gs {
 
-double RoutedRow::margin(const RouterSpec& spec, size_t k) const {
+double RoutedRow::margin(const RouterSpec& spec, std::span<const float> selection_bias, size_t k) const {
     RouteRow all;
-    route(spec, {.rule = GateRule::kTopK, .k = spec.n_experts}, logits, {}, all);
+    route(spec, {.rule = GateRule::kTopK, .k = spec.n_experts}, logits, selection_bias, all);
     if (k >= all.ids.size()) return std::numeric_limits<double>::infinity();
     const auto score = [&](size_t j) { return static_cast<double>(all.selection[static_cast<size_t>(all.ids[j])]); };
     return score(k - 1) - score(k);

@@ -12,16 +12,17 @@ namespace gs {
 struct RoutedRow {
     std::vector<float> logits, weights;
     std::vector<int32_t> ids;
-    /// How far the k-th selection score is above the next one; infinite when all experts are chosen.
-    double margin(const RouterSpec& spec, size_t k) const;
+    /// How far the k-th selection score is above the next one; infinite when all experts that may be are chosen.
+    double margin(const RouterSpec& spec, std::span<const float> selection_bias, size_t k) const;
 };
 
 class RunRecord final : public RouteSink {
 public:
-    explicit RunRecord(const ModelSpec& spec) : m_spec(spec), m_rows(spec.moe_layers.size()) {}
+    /// start: position of the first token.
+    RunRecord(const ModelSpec& spec, int start) : m_spec(spec), m_start(start), m_rows(spec.moe_layers.size()) {}
 
     /// The next forward() starts at this position.
-    void begin(int position) { m_position = position; }
+    void begin(int position) { m_position = position - m_start; }
     void on_route(int moe_layer, int first_row, int n_rows, std::span<const float> logits, std::span<const int32_t> ids,
                   std::span<const float> weights, std::span<const int32_t> n_used, int k_stride) override;
     void keep(Tap tap, int layer, int first_row, int n_rows, std::span<const float> values);
@@ -34,7 +35,7 @@ public:
 
 private:
     const ModelSpec& m_spec;
-    int m_position = 0;
+    int m_start = 0, m_position = 0;
     std::vector<std::vector<RoutedRow>> m_rows;                         ///< [M][T]
     std::map<Tap, std::map<int, std::vector<float>>> m_taps;            ///< by layer: [T, D]
 };

@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/decode/decoder.h"
@@ -15,18 +17,20 @@
 namespace gs::test {
 
 /// Loaded once per program.
-inline std::shared_ptr<const Model> load_once(const std::filesystem::path& path) {
-    static std::map<std::filesystem::path, std::shared_ptr<const Model>> loaded;
-    std::shared_ptr<const Model>& model = loaded[path];
+inline std::shared_ptr<const Model> load_once(const std::filesystem::path& path, Reading reading = Reading::kLlamaCpp) {
+    static std::map<std::pair<std::filesystem::path, Reading>, std::shared_ptr<const Model>> loaded;
+    std::shared_ptr<const Model>& model = loaded[{path, reading}];
     if (!model) {
-        Result<std::shared_ptr<const Model>> result = Model::load(path, {.n_ctx = 512});
+        Result<std::shared_ptr<const Model>> result = Model::load(path, {.n_ctx = 512, .reading = reading});
         EXPECT_TRUE(result) << path << ": " << (result ? "" : result.error().message());
         if (result) model = *result;
     }
     return model;
 }
 inline std::shared_ptr<const Model> bundled_model() { return load_once(GATESCOPE_BUNDLED_MODEL); }
-inline std::shared_ptr<const Model> golden_model(const std::string& name) { return load_once(golden("models/" + name + "/model.gguf")); }
+inline std::shared_ptr<const Model> golden_model(const std::string& name, Reading reading = Reading::kLlamaCpp) {
+    return load_once(golden("models/" + name + "/model.gguf"), reading);
+}
 
 inline std::shared_ptr<Ops> exact_ops() { return make_cpu_ops({.n_threads = 2, .precision = Precision::kExact}); }
 
@@ -120,17 +124,21 @@ public:
     void read(const float* from, float* to, size_t n) override { m_inner->read(from, to, n); }
     void write(const float* from, float* to, size_t n) override { m_inner->write(from, to, n); }
     void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override { m_inner->embed(table, ids, scale, out); }
-    void rms_norm(Rows x, const Weight& w, float eps, int group, Rows out) override { m_inner->rms_norm(x, w, eps, group, out); }
+    void norm(const NormCall& call) override { m_inner->norm(call); }
     void linear(Rows x, std::span<const LinearCall> calls) override {
         for (const LinearCall& call : calls) n_linear_rows += static_cast<int64_t>(call.out.n_rows) * call.out.n_cols;
         m_inner->linear(x, calls);
     }
-    void rope(const ModelSpec& spec, const Weight& divisors, Rows x, int n_heads, int head_dim, int first) override {
+    void linear_transposed(Rows x, const Weight& weight, Rows out) override { m_inner->linear_transposed(x, weight, out); }
+    void rope(const RopeSpec& spec, const Weight& divisors, Rows x, int n_heads, int head_dim, int first) override {
         m_inner->rope(spec, divisors, x, n_heads, head_dim, first);
     }
     void store_kv(const KvCache& cache, int layer, int first, Rows k, Rows v) override { m_inner->store_kv(cache, layer, first, k, v); }
     void attention(const AttentionCall& call) override { m_inner->attention(call); }
     void add(Rows x, Rows y, float scale) override { m_inner->add(x, y, scale); }
+    void copy(Rows from, Rows to) override { m_inner->copy(from, to); }
+    void scale(Rows x, std::span<const float> factors) override { m_inner->scale(x, factors); }
+    void clamp(Rows x, float limit) override { m_inner->clamp(x, limit); }
     void ffn(const FfnWeights& weights, Rows x, Rows out) override { m_inner->ffn(weights, x, out); }
     void moe(const MoeCall& call) override { m_inner->moe(call); }
     void all_experts(const FfnWeights& experts, Rows x, Rows out) override { m_inner->all_experts(experts, x, out); }

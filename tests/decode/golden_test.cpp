@@ -40,9 +40,11 @@ TEST_P(GoldenModel, IsReproducedByTheExactPath) { expect_all_pass(test::golden(G
 TEST_P(GoldenModel, IsReproducedByTheFastPath) { expect_all_pass(test::golden(GetParam()), fast, kLeastCases); }
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenModel,
-                         testing::Values("models/granitemoe", "models/granitemoe-shared", "models/llama", "models/mixtral", "models/olmoe",
-                                         "models/qwen2moe", "models/qwen3", "models/qwen3moe", "quant/models/qwen2moe-256-Q4_K_M",
-                                         "quant/models/qwen2moe-256-Q6_K", "quant/models/qwen2moe-256-Q8_0"),
+                         testing::Values("models/dbrx", "models/deepseek", "models/deepseek2-legacy", "models/deepseek2-lite", "models/deepseek2-v3",
+                                         "models/gpt-oss", "models/gpt-oss-mxfp4", "models/granitemoe", "models/granitemoe-shared", "models/grok",
+                                         "models/hunyuan-moe", "models/llama", "models/llama4", "models/minimax-m2", "models/minimax-m2-clamp", "models/mixtral",
+                                         "models/olmoe", "models/phimoe", "models/qwen2moe", "models/qwen3", "models/qwen3moe",
+                                         "quant/models/qwen2moe-256-Q4_K_M", "quant/models/qwen2moe-256-Q6_K", "quant/models/qwen2moe-256-Q8_0"),
                          [](const auto& param) {
                              std::string name = std::filesystem::path(param.param).filename().string();
                              for (char& c : name)
@@ -51,7 +53,7 @@ INSTANTIATE_TEST_SUITE_P(Families, GoldenModel,
                          });
 
 TEST(GoldenModels, AreAllCoveredAbove) {
-    EXPECT_EQ(test::names_in(test::golden("models")).size(), 8u);
+    EXPECT_EQ(test::names_in(test::golden("models")).size(), 21u);
     EXPECT_EQ(test::names_in(test::golden("quant/models")).size(), 3u);
 }
 

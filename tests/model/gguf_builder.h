@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -84,6 +85,18 @@ public:
         uint64_t n = build().size();
         for (const Tensor& t : m_tensors) n += padded(t.n_bytes - t.data.size());
         return n;
+    }
+    /// Every f32 tensor with values in -size..size.
+    GgufBuilder& fill(std::mt19937& random, float size) {
+        std::uniform_real_distribution<float> value(-size, size);
+        for (Tensor& t : m_tensors) {
+            if (t.type != static_cast<uint32_t>(TensorType::kF32)) continue;
+            for (size_t at = 0; at < t.data.size(); at += sizeof(float)) {
+                const float v = value(random);
+                std::memcpy(t.data.data() + at, &v, sizeof v);
+            }
+        }
+        return *this;
     }
     GgufBuilder& remove_tensor(std::string_view name) {
         std::erase_if(m_tensors, [&](const Tensor& t) { return t.name == name; });

@@ -11,20 +11,34 @@ struct Heads {
     int n_heads, n_kv_heads, dk, dv;
 };
 
+/// What goes beyond plain causal attention.
+struct Extras {
+    LayerAttention span;
+    float cap = 0;
+    bool sinks = false;
+    int begin = 0;
+    bool v_in_k = false;   ///< latent attention
+};
+
 class AttentionTest : public OpsTest {
 protected:
-    void check(const Heads& h, int first, int n_tokens, float size) {
-        const int n_ctx = first + n_tokens + 2, k_width = h.n_kv_heads * h.dk, v_width = h.n_kv_heads * h.dv;
+    void check(const Heads& h, int first, int n_tokens, float size, const Extras& extras = {}) {
+        const int n_ctx = first + n_tokens + 2, k_width = h.n_kv_heads * h.dk, v_width = extras.v_in_k ? 0 : h.n_kv_heads * h.dv;
         std::vector<float> k = values(static_cast<size_t>(2 * n_ctx * k_width), -size, size), v = values(static_cast<size_t>(2 * n_ctx * v_width));
-        // What no query may see: positions after the last token.
+        // What no query may see: positions after the last token, and before the beginning.
         const KvCache cache{k.data(), v.data(), 2, n_ctx, k_width, v_width};
-        for (int s = first + n_tokens; s < n_ctx; ++s) {
+        for (int s = 0; s < n_ctx; ++s) {
+            if (s >= extras.begin && s < first + n_tokens) continue;
             std::fill_n(cache.k_row(1, s), k_width, NAN);
             std::fill_n(cache.v_row(1, s), v_width, NAN);
         }
+        const OwnedWeight sinks(TensorType::kF32, h.n_heads, 1, m_random);
         Matrix q(n_tokens, h.n_heads * h.dk, 5), out(n_tokens, h.n_heads * h.dv, 3);
         q.data = values(q.data.size(), -size, size);
-        AttentionCall call{q.rows(), &cache, 1, first, h.n_heads, h.n_kv_heads, h.dk, h.dv, 1 / std::sqrt(static_cast<float>(h.dk)), out.rows()};
+        const float scale = 1 / std::sqrt(static_cast<float>(h.dk));
+        AttentionCall call{q.rows(), &cache, 1, first, h.n_heads, h.n_kv_heads, h.dk, h.dv, scale, extras.cap, extras.begin, extras.span};
+        if (extras.sinks) call.sinks = &sinks.weight;
+        call.out = out.rows();
         m_ops->attention(call);
         for (int t = 0; t < n_tokens; ++t)
             for (int head = 0; head < h.n_heads; ++head) {
@@ -35,26 +49,41 @@ protected:
             }
     }
 
+    static bool sees(const AttentionCall& c, int query, int key) {
+        const bool in_window = c.span.window == 0 || query - key < c.span.window;
+        const bool in_chunk = c.span.chunk == 0 || key / c.span.chunk == query / c.span.chunk;
+        return key <= query && key >= c.begin && in_window && in_chunk;
+    }
+
     static Bounded expected(const AttentionCall& c, int t, int head) {
-        const int n_keys = c.first_position + t + 1, kv = head / (c.n_heads / c.n_kv_heads);
-        std::vector<double> score(static_cast<size_t>(n_keys)), error(score.size());
+        const int query = c.first_position + t, n_keys = query + 1, kv = head / (c.n_heads / c.n_kv_heads);
+        std::vector<double> score(static_cast<size_t>(n_keys), -INFINITY);
         double top = -INFINITY, worst = 0, total = 0;
         for (int s = 0; s < n_keys; ++s) {
+            if (!sees(c, query, s)) continue;
             double dot = 0, magnitude = 0;
             for (int i = 0; i < c.head_dim_k; ++i) {
                 const double term = static_cast<double>(c.q.row(t)[head * c.head_dim_k + i]) * c.cache->k_row(1, s)[kv * c.head_dim_k + i];
                 dot += term;
                 magnitude += std::fabs(term);
             }
-            score[static_cast<size_t>(s)] = dot * c.scale;
-            worst = std::max(worst, (c.head_dim_k + 4) * kEpsilon * magnitude * c.scale);
+            const double scaled = dot * c.scale;
+            score[static_cast<size_t>(s)] = c.cap > 0 ? c.cap * std::tanh(scaled / c.cap) : scaled;
+            // The slope of the cap is at most 1; tanh good to 4 units, quotient and product to one.
+            worst = std::max(worst, (c.head_dim_k + 4) * kEpsilon * magnitude * c.scale + 6 * kEpsilon * c.cap);
             top = std::max(top, score[static_cast<size_t>(s)]);
+        }
+        if (c.sinks) {
+            const double sink = static_cast<double>(reinterpret_cast<const float*>(c.sinks->data)[head]);
+            top = std::max(top, sink);
+            total = std::exp(sink - top);
         }
         for (double& v : score) total += v = std::exp(v - top);
         Bounded out;
         for (int i = 0; i < c.head_dim_v; ++i) {
             double mix = 0, magnitude = 0;
             for (int s = 0; s < n_keys; ++s) {
+                if (score[static_cast<size_t>(s)] == 0) continue;
                 const double term = score[static_cast<size_t>(s)] / total * c.cache->v_row(1, s)[kv * c.head_dim_v + i];
                 mix += term;
                 magnitude += std::fabs(term);
@@ -90,16 +119,51 @@ TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
     check({2, 2, 16, 16}, 60, 1, 6);
 }
 
+TEST_P(AttentionTest, WindowsAndChunksHideThePast) {
+    for (const LayerAttention& span : {LayerAttention{.window = 1}, LayerAttention{.window = 5}, LayerAttention{.window = 70}, LayerAttention{.chunk = 16},
+                                       LayerAttention{.window = 9, .chunk = 40}})
+        for (const int n_tokens : {1, 3, 40, 150})
+            for (const int first : {0, 66, 200}) {
+                check({4, 2, 16, 16}, first, n_tokens, 1, {.span = span});
+                if (HasFatalFailure()) return;
+            }
+}
+
+TEST_P(AttentionTest, NothingBeforeTheBeginningIsSeen) {
+    for (const int n_tokens : {1, 40}) {
+        check({4, 2, 16, 16}, 100, n_tokens, 1, {.begin = 100});
+        check({4, 2, 16, 16}, 100, n_tokens, 1, {.span = {.chunk = 64}, .begin = 70});
+    }
+}
+
+TEST_P(AttentionTest, SinksTakeTheirShare) {
+    for (const int n_tokens : {1, 2, 33, 100}) {
+        check({6, 2, 16, 24}, 0, n_tokens, 1, {.sinks = true});
+        check({6, 2, 16, 24}, 90, n_tokens, 3, {.span = {.window = 32}, .sinks = true});
+    }
+}
+
+TEST_P(AttentionTest, ScoresAreCapped) {
+    for (const int n_tokens : {1, 2, 33}) {
+        check({4, 2, 16, 16}, 20, n_tokens, 4, {.cap = 3});
+        check({4, 2, 16, 16}, 80, n_tokens, 1, {.cap = 30});
+    }
+}
+
+TEST_P(AttentionTest, ValuesMayBeTheBeginningOfTheKeys) {
+    for (const int n_tokens : {1, 40}) check({10, 1, 40, 32}, 30, n_tokens, 1, {.v_in_k = true});
+}
+
 TEST_P(AttentionTest, RotationTurnsPairsByTheirAngles) {
     const OwnedWeight divisors(TensorType::kF32, 8, 1, m_random);
     for (const RopePairs pairs : {RopePairs::kNeighbours, RopePairs::kHalves})
         for (const int n_rot : {16, 12, 6})
             for (const bool divided : {false, true}) {
-                ModelSpec spec;
+                RopeSpec spec;
                 spec.n_rot = n_rot;
-                spec.rope_pairs = pairs;
-                spec.rope_base = 5000;
-                spec.rope_linear_factor = 2;
+                spec.pairs = pairs;
+                spec.base = 5000;
+                spec.factor = 2;
                 Weight w = divisors.weight;
                 w.n_in = n_rot / 2;
                 const int n_heads = 3, dim = 16, first = 1000;
@@ -133,7 +197,7 @@ TEST_P(AttentionTest, NormOfRowsAndOfHeadsAlsoInPlace) {
             Matrix x(4, n * n_groups, 3);
             x.data = values(x.data.size(), -5, 5);
             const std::vector<float> before = x.data;
-            m_ops->rms_norm(x.rows(), w.weight, 1e-5f, n_groups > 1 ? n : 0, x.rows());
+            m_ops->norm({.x = x.rows(), .weight = &w.weight, .eps = 1e-5f, .group = n_groups > 1 ? n : 0, .out = x.rows()});
             for (int t = 0; t < 4; ++t)
                 for (int g = 0; g < n_groups; ++g) {
                     const float* in = before.data() + t * x.stride + g * n;

@@ -135,7 +135,14 @@ std::vector<float> OwnedWeight::row(int o, int slab) const {
 
 OwnedFfn::OwnedFfn(TensorType gate_up, TensorType down_type, int n_embd, int width, std::mt19937& random, int n_slabs)
     : gate(gate_up, n_embd, width, random, n_slabs), up(gate_up, n_embd, width, random, n_slabs), down(down_type, width, n_embd, random, n_slabs),
-      weights{gate.weight, up.weight, down.weight} {}
+      gate_bias(TensorType::kF32, width, 1, random, n_slabs), up_bias(TensorType::kBF16, width, 1, random, n_slabs),
+      down_bias(TensorType::kF32, n_embd, 1, random, n_slabs), weights{gate.weight, up.weight, down.weight} {}
+
+void OwnedFfn::use_bias() {
+    weights.gate_bias = gate_bias.weight;
+    weights.up_bias = up_bias.weight;
+    weights.down_bias = down_bias.weight;
+}
 
 Bounded exactly(const float* x, int n) { return {{x, x + n}, std::vector<double>(static_cast<size_t>(n), 0.0)}; }
 
@@ -165,17 +172,50 @@ Bounded bounded_product(const OwnedWeight& w, int slab, const Bounded& x, bool r
     return y;
 }
 
-Bounded bounded_ffn(const OwnedFfn& f, int slab, const Bounded& x, bool gate_rounds, bool down_rounds) {
-    const Bounded g = bounded_product(f.gate, slab, x, gate_rounds), u = bounded_product(f.up, slab, x, gate_rounds);
+namespace {
+
+/// act(g, u) with both slopes bounded, section 4.
+Bounded bounded_activation(Activation kind, const Bounded& g, const Bounded& u) {
     Bounded h;
     for (size_t i = 0; i < g.value.size(); ++i) {
-        const double silu = g.value[i] / (1 + std::exp(-g.value[i]));
-        h.value.push_back(silu * u.value[i]);
-        // |silu'| <= 1.1; exp, quotient and products in f32: 8 units.
-        h.bound.push_back(1.1 * g.bound[i] * (std::fabs(u.value[i]) + u.bound[i]) + std::fabs(silu) * u.bound[i] +
-                          8 * kEpsilon * std::fabs(h.value[i]));
+        double act = 0, times = u.value[i], slope = 0, z = 0;   // act(g) · times; largest slope of act; argument of the exponential
+        const double x = g.value[i];
+        switch (kind) {
+            case Activation::kSilu: act = x / (1 + std::exp(-x)), slope = 1.1, z = x; break;
+            case Activation::kGelu:
+                z = 2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x), act = 0.5 * x * (1 + std::tanh(z / 2)), slope = 1.13;
+                break;
+            case Activation::kClampedSilu:
+                z = 1.702 * std::min(x, 7.0), act = std::min(x, 7.0) / (1 + std::exp(-z)), slope = 1.1, times = std::clamp(times, -7.0, 7.0) + 1;
+                break;
+        }
+        h.value.push_back(act * times);
+        // exp, quotient and products in f32: 8 units, and as many of the argument z as it is large, where act does not vanish with it.
+        h.bound.push_back(slope * g.bound[i] * (std::fabs(times) + u.bound[i]) + std::fabs(act) * u.bound[i] +
+                          (8 + 4 * std::min(std::fabs(z), 90.0)) * kEpsilon * std::fabs(act) * (std::fabs(times) + 1));
     }
-    return bounded_product(f.down, slab, h, down_rounds);
+    return h;
+}
+
+void add_bias(Bounded& y, const Weight& bias, int slab) {
+    if (!bias) return;
+    std::vector<float> values(static_cast<size_t>(bias.n_in));
+    tensor_type_info(bias.type).dequantize(bias.row(0, slab), values.size(), values.data());
+    for (size_t i = 0; i < values.size(); ++i) {
+        y.value[i] += static_cast<double>(values[i]);
+        y.bound[i] += 2 * kEpsilon * (std::fabs(y.value[i]) + std::fabs(static_cast<double>(values[i])));
+    }
+}
+
+}  // namespace
+
+Bounded bounded_ffn(const OwnedFfn& f, int slab, const Bounded& x, bool gate_rounds, bool down_rounds) {
+    Bounded g = bounded_product(f.gate, slab, x, gate_rounds), u = bounded_product(f.up, slab, x, gate_rounds);
+    add_bias(g, f.weights.gate_bias, slab);
+    add_bias(u, f.weights.up_bias, slab);
+    Bounded y = bounded_product(f.down, slab, bounded_activation(f.weights.activation, g, u), down_rounds);
+    add_bias(y, f.weights.down_bias, slab);
+    return y;
 }
 
 void accumulate(Bounded& sum, const Bounded& y, double scale) {

@@ -57,7 +57,9 @@ struct OwnedWeight {
 struct OwnedFfn {
     OwnedFfn(TensorType gate_up, TensorType down_type, int n_embd, int width, std::mt19937& random, int n_slabs = 1);
     OwnedWeight gate, up, down;
+    OwnedWeight gate_bias, up_bias, down_bias;            ///< not in use until use_bias()
     FfnWeights weights;
+    void use_bias();
 };
 
 /// Values in f64 and how far a back end may be from each.

@@ -10,6 +10,8 @@ struct MoeCase {
     TensorType gate_up, down;
     int n_embd, width, n_experts, k_stride;
     bool shared, scaled, routed;
+    Activation activation = Activation::kSilu;
+    bool bias = false, weigh_input = false;
 };
 
 struct MoeInput {
@@ -38,13 +40,17 @@ protected:
     }
 
     void check(const MoeCase& c, int n_tokens) {
-        const OwnedFfn experts(c.gate_up, c.down, c.n_embd, c.width, m_random, c.n_experts);
-        const OwnedFfn shared(c.gate_up, c.down, c.n_embd, 2 * c.width, m_random);
+        OwnedFfn experts(c.gate_up, c.down, c.n_embd, c.width, m_random, c.n_experts);
+        OwnedFfn shared(c.gate_up, c.down, c.n_embd, 2 * c.width, m_random);
+        for (OwnedFfn* f : {&experts, &shared}) {
+            f->weights.activation = c.activation;
+            if (c.bias) f->use_bias();
+        }
         const MoeInput in = random_routing(c, n_tokens);
         Matrix x(n_tokens, c.n_embd, 3), out(n_tokens, c.n_embd, 7), routed(n_tokens, c.n_embd);
         x.data = values(x.data.size());
         std::fill(out.data.begin(), out.data.end(), 5.0f);
-        MoeCall call{x.rows(), &experts.weights, in.ids, in.weights, in.n_used, c.k_stride};
+        MoeCall call{x.rows(), &experts.weights, in.ids, in.weights, in.n_used, c.k_stride, c.weigh_input};
         if (c.shared) call.shared = &shared.weights;
         if (c.scaled) call.shared_scale = in.shared_scale;
         call.out = out.rows();
@@ -56,7 +62,14 @@ protected:
             Bounded sum{std::vector<double>(static_cast<size_t>(c.n_embd)), std::vector<double>(static_cast<size_t>(c.n_embd))};
             for (int j = 0; j < in.n_used[static_cast<size_t>(t)]; ++j) {
                 const size_t slot = static_cast<size_t>(t * c.k_stride + j);
-                accumulate(sum, bounded_ffn(experts, in.ids[slot], row, rounds(c.gate_up), rounds(c.down)), in.weights[slot]);
+                const double weight = static_cast<double>(in.weights[slot]);
+                Bounded input = row;
+                if (c.weigh_input)
+                    for (size_t i = 0; i < input.value.size(); ++i) {
+                        input.value[i] *= weight;
+                        input.bound[i] = 2 * kEpsilon * std::fabs(input.value[i]);   // one rounding, whichever of input and product is scaled
+                    }
+                accumulate(sum, bounded_ffn(experts, in.ids[slot], input, rounds(c.gate_up), rounds(c.down)), c.weigh_input ? 1 : weight);
             }
             if (c.routed) expect_within(routed.rows().row(t), sum, what + " routed");
             if (c.shared)
@@ -81,6 +94,27 @@ TEST_P(MoeTest, RoutedAndSharedExpertsAddUpForAnyNumberOfUsedSlots) {
         check({T::kBF16, T::kQ8_0, 32, 32, 4, 1, true, false, false}, n_tokens);
         if (HasFatalFailure()) return;
     }
+}
+
+TEST_P(MoeTest, EveryActivationWithAndWithoutBiases) {
+    using T = TensorType;
+    for (const Activation activation : {Activation::kSilu, Activation::kGelu, Activation::kClampedSilu})
+        for (const bool bias : {false, true})
+            for (const int n_tokens : {1, 9}) {
+                check({T::kF32, T::kF32, 37, 19, 6, 3, true, true, true, activation, bias}, n_tokens);
+                check({T::kQ8_0, T::kQ5_0, 64, 32, 4, 2, false, false, true, activation, bias}, n_tokens);
+                if (HasFatalFailure()) return;
+            }
+}
+
+TEST_P(MoeTest, WeightsMayMultiplyTheInput) {
+    using T = TensorType;
+    for (const bool bias : {false, true})
+        for (const int n_tokens : {1, 2, 20}) {
+            check({T::kF32, T::kF32, 37, 19, 6, 3, true, false, true, Activation::kSilu, bias, true}, n_tokens);
+            check({T::kQ8_0, T::kQ8_0, 64, 32, 4, 1, true, true, false, Activation::kSilu, bias, true}, n_tokens);
+            if (HasFatalFailure()) return;
+        }
 }
 
 TEST_P(MoeTest, MoreTokensThanOneTaskTakesGoThroughOneExpert) {
@@ -119,7 +153,9 @@ TEST_P(MoeTest, DenseNetworkStaysWithinItsBound) {
 }
 
 TEST_P(MoeTest, EveryExpertOnOneInputEqualsEachAlone) {
-    const OwnedFfn experts(TensorType::kQ5_0, TensorType::kIQ4_NL, 64, 32, m_random, 6);
+    OwnedFfn experts(TensorType::kQ5_0, TensorType::kIQ4_NL, 64, 32, m_random, 6);
+    experts.use_bias();
+    experts.weights.activation = Activation::kClampedSilu;
     Matrix x(1, 64), out(6, 64, 2);
     x.data = values(64);
     m_ops->all_experts(experts.weights, x.rows(), out.rows());

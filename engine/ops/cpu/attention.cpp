@@ -71,6 +71,14 @@ HWY_INLINE void FetchRow(const float* row, int n) {
 }
 constexpr int kRowsAhead = 8;
 
+/// x[i] = cap tanh(x[i] / cap) for i < n, or up to the next multiple of the vector length.
+void CapInPlace(float* x, int n, float cap) {
+    const D d;
+    const int lanes = static_cast<int>(hn::Lanes(d));
+    const auto c = hn::Set(d, cap);
+    for (int i = 0; i < n; i += lanes) hn::StoreU(hn::Mul(c, hn::Tanh(d, hn::Div(hn::LoadU(d, x + i), c))), d, x + i);
+}
+
 /// out[0..dv) = Σ_s p[s] v[s][0..dv)
 void MixValues(const HeadCall& c, float factor) {
     const D d;
@@ -111,7 +119,10 @@ void AttendHead(const HeadCall& c) {
         FetchRow(k + kRowsAhead * c.k_stride, c.dk);
         c.scores[s] = c.scale * Dot(c.q, k, c.dk);
     }
-    const float sum = ExpInPlace(c.scores, c.n_keys, Largest(c.scores, c.n_keys));
+    if (c.cap > 0) CapInPlace(c.scores, c.n_keys, c.cap);
+    const float top = std::max(Largest(c.scores, c.n_keys), c.sink);
+    float sum = ExpInPlace(c.scores, c.n_keys, top);
+    if (c.sink != kNoSink) sum += std::exp(c.sink - top);
     MixValues(c, 1 / sum);
 }
 
@@ -158,13 +169,15 @@ void ScoreRows(const QueryTile& c, int r, int n, int first, int n_keys, TileStat
     const int lanes = static_cast<int>(hn::Lanes(d));
     for (int i = r; i < r + n; ++i) {
         float* scores = state.scores + i * kKeys;
-        const int visible = std::clamp(c.n_visible[i] - first, 0, n_keys);
-        if (visible == 0) {
+        const int hidden = std::clamp(c.n_hidden[i] - first, 0, n_keys), visible = std::clamp(c.n_visible[i] - first, 0, n_keys);
+        if (visible <= hidden) {
             std::fill_n(scores, kKeys, 0.0f);
             continue;
         }
         for (int s = 0; s < kKeys; s += lanes) hn::Store(hn::Mul(hn::Load(d, scores + s), hn::Set(d, c.scale)), d, scores + s);
-        const float top = std::max(state.top[i], Largest(scores, visible));
+        if (c.cap > 0) CapInPlace(scores, kKeys, c.cap);
+        std::fill_n(scores, hidden, -std::numeric_limits<float>::infinity());
+        const float top = std::max(state.top[i], Largest(scores + hidden, visible - hidden));
         const float rescale = state.top[i] == top ? 1.0f : static_cast<float>(std::exp(static_cast<double>(state.top[i]) - top));
         state.total[i] = state.total[i] * rescale + ExpInPlace(scores, visible, top);
         std::fill(scores + RoundUp16(visible), scores + kKeys, 0.0f);
@@ -175,6 +188,11 @@ void ScoreRows(const QueryTile& c, int r, int n, int first, int n_keys, TileStat
                 for (int j = 0; j < 16; ++j) sums[j] *= rescale;
             }
     }
+}
+
+/// The sink's share of the total, in units of exp(top): a sink far above all keys overflows and leaves nothing of the values.
+void AddSinks(const QueryTile& c, TileState& state) {
+    for (int r = 0; r < c.n_rows; ++r) state.total[r] += std::exp(c.sinks[r] - state.top[r]);
 }
 
 void AttendTile(const QueryTile& c) {
@@ -188,7 +206,7 @@ void AttendTile(const QueryTile& c) {
     std::fill_n(state.top, c.n_rows, -std::numeric_limits<float>::infinity());
     std::fill_n(state.total, c.n_rows, 0.0f);
     const int n_all = *std::max_element(c.n_visible, c.n_visible + c.n_rows);
-    for (int first = 0; first < n_all; first += kKeys) {
+    for (int first = *std::min_element(c.n_hidden, c.n_hidden + c.n_rows); first < n_all; first += kKeys) {
         const int n_keys = std::min(kKeys, n_all - first);
         PackKeys(c, first, n_keys, state.keys);
         PackValues(c, first, n_keys, state.values);
@@ -203,6 +221,7 @@ void AttendTile(const QueryTile& c) {
                              state.sums + (static_cast<ptrdiff_t>(g) * c.n_rows + r) * 16, true);
         }
     }
+    if (c.sinks) AddSinks(c, state);
     for (int r = 0; r < c.n_rows; ++r)
         for (int i = 0; i < c.dv; ++i) c.out[r][i] = state.sums[(static_cast<ptrdiff_t>(i / 16) * c.n_rows + r) * 16 + i % 16] / state.total[r];
 }

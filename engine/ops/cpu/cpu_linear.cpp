@@ -45,10 +45,12 @@ void CpuOps::linear(Rows x, std::span<const LinearCall> named) {
     else multiply_panels(x, calls);
 }
 
-const float* CpuOps::bias_values(const LinearCall& call, std::vector<float>& values) const {
-    if (!call.bias || !*call.bias) return nullptr;
-    values.resize(static_cast<size_t>(call.bias->n_in));
-    m_kernels.dequantize(*call.bias, 0, 0, values.data());
+/// A vector's values: in place where they are f32, else a copy; null for an empty one.
+const float* CpuOps::vector_values(const Weight& w, std::vector<float>& values) const {
+    if (!w) return nullptr;
+    if (w.type == TensorType::kF32) return reinterpret_cast<const float*>(w.data);
+    values.resize(static_cast<size_t>(w.n_in));
+    m_kernels.dequantize(w, 0, 0, values.data());
     return values.data();
 }
 
@@ -78,7 +80,7 @@ void CpuOps::multiply_tokens(Rows x, std::span<const LinearCall> calls) {
     else
         for (int i = 0; i < n; ++i) range(i, 0);
     std::vector<float> bias;
-    for (const LinearCall& call : calls) add_bias(call, 0, call.weight->n_out, x.n_rows, bias_values(call, bias));
+    for (const LinearCall& call : calls) add_bias(call, 0, call.weight->n_out, x.n_rows, call.bias ? vector_values(*call.bias, bias) : nullptr);
 }
 
 void CpuOps::multiply_panels(Rows x, std::span<const LinearCall> calls) {
@@ -92,7 +94,23 @@ void CpuOps::multiply_panels(Rows x, std::span<const LinearCall> calls) {
         panel_product(*call.weight, inputs_for(*call.weight, m_inputs), x.n_rows, r.begin, r.end, call.out.data + r.begin, call.out.stride, thread);
     });
     std::vector<float> bias;
-    for (const LinearCall& call : calls) add_bias(call, 0, call.weight->n_out, x.n_rows, bias_values(call, bias));
+    for (const LinearCall& call : calls) add_bias(call, 0, call.weight->n_out, x.n_rows, call.bias ? vector_values(*call.bias, bias) : nullptr);
+}
+
+/// Columns are divided among threads by whole rows of tokens: each thread reads all of the matrix for its own.
+void CpuOps::linear_transposed(Rows x, const Weight& weight, Rows out) {
+    OpClock::Span span(m_clock, Op::kLinear);
+    span.add_bytes(weight.n_bytes());
+    const int n_parts = std::min(x.n_rows, m_pool.n_threads());
+    m_pool.run(n_parts, [&](int part, int thread) {
+        const int begin = x.n_rows * part / n_parts, end = x.n_rows * (part + 1) / n_parts;
+        float* row = m_threads[static_cast<size_t>(thread)].gates.floats(static_cast<size_t>(weight.n_in));
+        for (int t = begin; t < end; ++t) std::fill_n(out.row(t), weight.n_in, 0.0f);
+        for (int o = 0; o < weight.n_out; ++o) {
+            m_kernels.dequantize(weight, o, 0, row);
+            for (int t = begin; t < end; ++t) m_kernels.add_scaled(out.row(t), row, weight.n_in, x.row(t)[o]);
+        }
+    });
 }
 
 /// Rows begin..end-1 of w for some tokens: out[t * stride + row - begin].

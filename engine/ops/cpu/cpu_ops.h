@@ -31,12 +31,16 @@ public:
 
     std::vector<std::span<const std::byte>> adopt(std::span<const Weight> weights, const std::shared_ptr<const void>& owner) override;
     void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override;
-    void rms_norm(Rows x, const Weight& weight, float eps, int group, Rows out) override;
+    void norm(const NormCall& call) override;
     void linear(Rows x, std::span<const LinearCall> calls) override;
-    void rope(const ModelSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) override;
+    void linear_transposed(Rows x, const Weight& weight, Rows out) override;
+    void rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) override;
     void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) override;
     void attention(const AttentionCall& call) override;
     void add(Rows x, Rows y, float scale) override;
+    void copy(Rows from, Rows to) override;
+    void scale(Rows x, std::span<const float> factors) override;
+    void clamp(Rows x, float limit) override;
     void ffn(const FfnWeights& weights, Rows x, Rows out) override;
     void moe(const MoeCall& call) override;
     void all_experts(const FfnWeights& experts, Rows x, Rows out) override;
@@ -54,8 +58,9 @@ private:
     };
     /// One gate·up·down on one token: an expert of a slot, or the shared expert.
     struct Branch {
-        Weight gate, up, down;
-        float scale = 1;
+        FfnWeights net;
+        float scale = 1;                       ///< of its output
+        float input_scale = 1;                 ///< of its input
         size_t hidden = 0;                     ///< offset of its activations, in floats
         const std::byte* input = nullptr;      ///< of down
     };
@@ -67,7 +72,10 @@ private:
     const MatmulKernels& product(const Weight& w) const { return w.tiled ? m_kernels.tiled : is_fast(w) ? m_kernels.fast : m_kernels.exact; }
     /// Our copy of w where there is one; another model may lie where an adopted one was that is gone.
     Weight best_form(const Weight& w) const { return m_tiles_owner.expired() ? w : m_tiles.find(w); }
-    FfnWeights best_form(const FfnWeights& f) const { return {best_form(f.gate), best_form(f.up), best_form(f.down)}; }
+    FfnWeights best_form(FfnWeights f) const {
+        for (Weight* w : {&f.gate, &f.up, &f.down}) *w = best_form(*w);
+        return f;
+    }
     const std::byte* const* inputs_for(const Weight& w, const Inputs& inputs) const { return is_fast(w) ? inputs.fast.data() : inputs.exact.data(); }
     void take_inputs(Rows x, bool fast, Scratch& scratch, Inputs& inputs);
     int rows_per_chunk(size_t row_bytes, size_t all_bytes) const;
@@ -76,7 +84,14 @@ private:
     void multiply_tokens(Rows x, std::span<const LinearCall> calls);
     void multiply_panels(Rows x, std::span<const LinearCall> calls);
     void add_bias(const LinearCall& call, int begin, int end, int n_tokens, const float* bias) const;
-    const float* bias_values(const LinearCall& call, std::vector<float>& values) const;
+    const float* vector_values(const Weight& w, std::vector<float>& values) const;
+    /// On all threads where there is enough to do; below this many values a fork costs more than it saves.
+    template <class Row>
+    void each_row(Rows x, const Row& row) {
+        constexpr ptrdiff_t kForkValues = 1 << 15;
+        if (static_cast<ptrdiff_t>(x.n_rows) * x.n_cols >= kForkValues) return m_pool.run(x.n_rows, row);
+        for (int t = 0; t < x.n_rows; ++t) row(t, 0);
+    }
 
     void attend_heads(const AttentionCall& call);
     void attend_tiles(const AttentionCall& call);
@@ -85,10 +100,17 @@ private:
     void run_hidden(const float* x);
     void moe_token(const MoeCall& call, int token);
     void moe_grouped(const MoeCall& call);
-    void gated_panels(const FfnWeights& f, int slab, const Inputs& inputs, const int32_t* tokens, int n_tokens, int begin, int end, float* hidden,
-                      int thread);
+    void activate(const FfnWeights& net, int begin, int n, float* gate, float* up, float input_scale, float* out) const;
+    /// Some tokens of a batch, in order; null: all.
+    struct Chosen {
+        const int32_t* tokens = nullptr;
+        const float* input_scales = nullptr;   ///< null: 1
+        int n = 0;
+    };
+    void gated_panels(const FfnWeights& net, const Inputs& inputs, const Chosen& chosen, int begin, int end, float* hidden, int thread);
     void panel_product(const Weight& w, const std::byte* const* inputs, int n_tokens, int begin, int end, float* out, ptrdiff_t stride, int thread);
-    void expert_tokens(const FfnWeights& experts, int expert, const int32_t* tokens, int n_tokens, float* out, int thread);
+    void group_by_expert(const MoeCall& call);
+    void expert_tokens(const FfnWeights& net, const Chosen& chosen, float* out, int thread);
     void ffn_panels(const FfnWeights& weights, Rows out);
     void sum_slots(const MoeCall& call, const float* pairs);
 
@@ -110,10 +132,11 @@ private:
     std::vector<Branch> m_branches;
     std::vector<RowRange> m_ranges;
     std::vector<int32_t> m_pair_token, m_pair_of_slot, m_expert_begin;
+    std::vector<float> m_pair_weight;
     // The angles of the last rope call: the same for q, k and every layer of a step.
     struct {
-        int first_position = -1, n_rows = 0, n_rot = 0;
-        float base = 0, factor = 0;
+        int first_position = -1, n_rows = 0;
+        RopeSpec spec;
         const std::byte* divisors = nullptr;
         std::vector<float> cosines, sines;
     } m_angles;

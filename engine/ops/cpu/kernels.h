@@ -4,8 +4,10 @@
 // many tokens. In both a result depends on its row and its token only, never on the split into chunks.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +36,8 @@ struct MatmulKernels {
                  ptrdiff_t stride) = nullptr;
 };
 
+constexpr float kNoSink = -std::numeric_limits<float>::infinity();
+
 /// One query head over the keys of one key-value head.
 struct HeadCall {
     const float* q = nullptr;     ///< [dk]
@@ -42,21 +46,25 @@ struct HeadCall {
     ptrdiff_t k_stride = 0, v_stride = 0;
     int n_keys = 0, dk = 0, dv = 0;
     float scale = 0;
+    float cap = 0;                ///< scores become cap tanh(score / cap); 0 = off
+    float sink = kNoSink;         ///< takes exp(sink) of the softmax and gives no value
     float* scores = nullptr;      ///< scratch, n_keys rounded up to 16
     float* out = nullptr;         ///< [dv]
 };
 
-/// Many queries that share one key-value head: row r sees the first n_visible[r] keys.
+/// Many queries that share one key-value head: row r sees the first n_visible[r] keys without the first n_hidden[r].
 struct QueryTile {
     const float* const* q = nullptr;      ///< [n_rows] pointers to [dk]
     float* const* out = nullptr;          ///< [n_rows] pointers to [dv]
-    const int* n_visible = nullptr;       ///< ascending within the tile is not needed; each >= 1
+    const int* n_hidden = nullptr;
+    const int* n_visible = nullptr;       ///< ascending within the tile is not needed; each > n_hidden
     int n_rows = 0;
     const float* k = nullptr;
     const float* v = nullptr;
     ptrdiff_t k_stride = 0, v_stride = 0;
     int dk = 0, dv = 0;
-    float scale = 0;
+    float scale = 0, cap = 0;
+    const float* sinks = nullptr;         ///< [n_rows] or null
     float* scratch = nullptr;             ///< query_tile_floats(n_rows, dk, dv) floats, aligned to 64
 };
 
@@ -70,7 +78,8 @@ struct Kernels {
     void (*tile)(const Weight& w, int row_begin, int row_end, std::byte* out) = nullptr;
 
     void (*rms_norm)(const float* x, const float* weight, int n, float eps, float* out) = nullptr;
-    void (*silu_mul)(const float* gate, const float* up, int n, float* out) = nullptr;
+    /// out = act(gate, up), by Activation; out may be either.
+    std::array<void (*)(const float* gate, const float* up, int n, float* out), 3> activate{};
     void (*add_scaled)(float* x, const float* y, int n, float scale) = nullptr;       ///< x += scale * y
     void (*set_scaled)(float* x, const float* y, int n, float scale) = nullptr;       ///< x = scale * y
     void (*rotate)(float* head, const float* cosines, const float* sines, int n_pairs, bool halves) = nullptr;

@@ -45,20 +45,46 @@ void RmsNorm(const float* x, const float* weight, int n, float eps, float* out) 
     for (; i < n; ++i) out[i] = x[i] * factor * weight[i];
 }
 
+/// g sigmoid(z) u. exp is clamped where its reciprocal is zero to f32 anyway: Highway's has no defined result above 104.
 template <class DD>
-hn::Vec<DD> SiluTimes(DD d, hn::Vec<DD> g, hn::Vec<DD> u) {
-    // exp is clamped where its reciprocal is zero to f32 anyway: Highway's has no defined result above 104.
-    const auto e = hn::Exp(d, hn::Min(hn::Neg(g), hn::Set(d, 88.0f)));
+hn::Vec<DD> GateTimes(DD d, hn::Vec<DD> g, hn::Vec<DD> z, hn::Vec<DD> u) {
+    const auto e = hn::Exp(d, hn::Min(hn::Neg(z), hn::Set(d, 88.0f)));
     return hn::Mul(hn::Div(g, hn::Add(hn::Set(d, 1.0f), e)), u);
 }
 
-void SiluMul(const float* gate, const float* up, int n, float* out) {
+struct Silu {
+    template <class DD>
+    hn::Vec<DD> operator()(DD d, hn::Vec<DD> g, hn::Vec<DD> u) const {
+        return GateTimes(d, g, g, u);
+    }
+};
+
+/// (1 + tanh(y)) / 2 is sigmoid(2 y).
+struct Gelu {
+    template <class DD>
+    hn::Vec<DD> operator()(DD d, hn::Vec<DD> g, hn::Vec<DD> u) const {
+        const auto cube = hn::Mul(hn::Mul(hn::Mul(g, g), g), hn::Set(d, 0.044715f));
+        return GateTimes(d, g, hn::Mul(hn::Add(g, cube), hn::Set(d, 1.5957691216f)), u);   // 2 sqrt(2 / pi)
+    }
+};
+
+struct ClampedSilu {
+    template <class DD>
+    hn::Vec<DD> operator()(DD d, hn::Vec<DD> g, hn::Vec<DD> u) const {
+        const auto limit = hn::Set(d, 7.0f);
+        const auto low = hn::Min(g, limit), inside = hn::Max(hn::Min(u, limit), hn::Neg(limit));
+        return GateTimes(d, low, hn::Mul(low, hn::Set(d, 1.702f)), hn::Add(inside, hn::Set(d, 1.0f)));
+    }
+};
+
+template <class Act>
+void Activate(const float* gate, const float* up, int n, float* out) {
     const D d;
     const int lanes = static_cast<int>(hn::Lanes(d));
     int i = 0;
-    for (; i + lanes <= n; i += lanes) hn::StoreU(SiluTimes(d, hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, out + i);
+    for (; i + lanes <= n; i += lanes) hn::StoreU(Act()(d, hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, out + i);
     const hn::CappedTag<float, 1> one;
-    for (; i < n; ++i) hn::StoreU(SiluTimes(one, hn::LoadU(one, gate + i), hn::LoadU(one, up + i)), one, out + i);
+    for (; i < n; ++i) hn::StoreU(Act()(one, hn::LoadU(one, gate + i), hn::LoadU(one, up + i)), one, out + i);
 }
 
 void AddScaled(float* x, const float* y, int n, float scale) {
@@ -108,7 +134,7 @@ void Rotate(float* head, const float* cosines, const float* sines, int n_pairs, 
 
 void FillVectorKernels(Kernels& k) {
     k.rms_norm = RmsNorm;
-    k.silu_mul = SiluMul;
+    k.activate = {Activate<Silu>, Activate<Gelu>, Activate<ClampedSilu>};   // in the order of Activation
     k.add_scaled = AddScaled;
     k.set_scaled = SetScaled;
     k.rotate = Rotate;

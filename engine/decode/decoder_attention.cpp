@@ -1,0 +1,119 @@
+// The first half of a layer: queries, keys and values of ordinary and of latent attention (spec/moe-families.md section 3).
+#include <array>
+#include <cmath>
+
+#include "engine/decode/decoder_state.h"
+
+namespace gs {
+
+void Decoder::Impl::attention_block(int l, int n_rows, int position) {
+    const ModelSpec& s = spec();
+    const LayerWeights& w = layer(l);
+    const Rows out = sub.rows(n_rows);
+    normalise(x.rows(n_rows), w.attn_norm, w.attn_norm_bias, normed.rows(n_rows));
+    if (s.is_mla()) project_latent(l, n_rows, position);
+    else project_heads(l, n_rows, position);
+    ops->store_kv(cache, l, position, k.rows(n_rows), v.rows(n_rows));
+    ops->attention({.q = q.rows(n_rows), .cache = &cache, .layer = l, .first_position = position, .n_heads = s.n_heads, .n_kv_heads = s.n_kv_heads,
+                    .head_dim_k = s.head_dim_k, .head_dim_v = s.head_dim_v, .scale = s.attention_scale, .cap = s.attention_cap, .begin = begin,
+                    .span = s.attention[static_cast<size_t>(l)], .sinks = w.sinks ? &w.sinks : nullptr, .out = attended.rows(n_rows)});
+    if (s.is_mla()) expand_latent(l, n_rows);
+    const LinearCall project{.weight = &w.attn_out, .bias = &w.attn_out_bias, .out = out};
+    ops->linear(s.is_mla() ? head_values.rows(n_rows) : attended.rows(n_rows), {&project, 1});
+    if (w.attn_post_norm) normalise(out, w.attn_post_norm, {}, out);
+    ops->add(x.rows(n_rows), out, s.residual_scale);
+}
+
+void Decoder::Impl::project_heads(int l, int n_rows, int position) {
+    const ModelSpec& s = spec();
+    const LayerWeights& w = layer(l);
+    const Rows rq = q.rows(n_rows), rk = k.rows(n_rows), rv = v.rows(n_rows);
+    const LinearCall qkv[] = {{.weight = &w.q, .bias = &w.q_bias, .out = rq},
+                              {.weight = &w.k, .bias = &w.k_bias, .out = rk},
+                              {.weight = &w.v, .bias = &w.v_bias, .out = rv}};
+    ops->linear(normed.rows(n_rows), qkv);
+    if (s.clamp_qkv > 0)
+        for (const Rows& rows : {rq, rk, rv}) ops->clamp(rows, s.clamp_qkv);
+    const bool rotates = s.attention[static_cast<size_t>(l)].rotates;
+    const bool before = s.qk_norm == QkNorm::kPerHead || s.qk_norm == QkNorm::kFullWidth;
+    const bool after = s.qk_norm == QkNorm::kPerHeadAfterRope || (s.qk_norm == QkNorm::kPlainAfterRope && rotates);
+    if (before && w.q_norm) norm_queries_and_keys(w, rq, rk);
+    if (rotates) {
+        rotate(rq, s.n_heads, s.head_dim_k, position);
+        rotate(rk, s.n_kv_heads, s.head_dim_k, position);
+    } else {
+        grow_queries(rq, position);
+    }
+    if (after) norm_queries_and_keys(w, rq, rk);
+}
+
+/// Section 3.1; RMS whatever the other norms are.
+void Decoder::Impl::norm_queries_and_keys(const LayerWeights& w, Rows rq, Rows rk) {
+    const int group = spec().qk_norm == QkNorm::kFullWidth ? 0 : spec().head_dim_k;
+    ops->norm({.x = rq, .weight = &w.q_norm, .eps = spec().norm_eps, .group = group, .out = rq});
+    ops->norm({.x = rk, .weight = &w.k_norm, .eps = spec().norm_eps, .group = group, .out = rk});
+}
+
+void Decoder::Impl::rotate(Rows heads, int n_heads, int head_dim, int position) {
+    const ModelWeights& w = model->weights;
+    ops->rope(spec().rope, long_context ? w.rope_freqs_long : w.rope_freqs, heads, n_heads, head_dim, position);
+}
+
+/// Longrope: by the context configured, or in the authors' reading by the tokens there are (sections 3.3 and 5).
+void Decoder::Impl::choose_divisors(int end_position) {
+    const int reach = spec().reading == Reading::kLlamaCpp ? n_ctx : end_position;
+    long_context = model->weights.rope_freqs_long && reach > spec().rope.original_context;
+}
+
+/// Section 3.7: where positions are not rotated in, attention would spread over ever more keys.
+void Decoder::Impl::grow_queries(Rows rq, int position) {
+    constexpr double kPerStep = 0.1, kStep = 8192;
+    std::vector<float> factors(static_cast<size_t>(rq.n_rows));
+    for (size_t t = 0; t < factors.size(); ++t) {
+        const double steps = std::floor((position + static_cast<double>(t) + 1) / kStep);
+        factors[t] = static_cast<float>(std::log(steps + 1) * kPerStep + 1);
+    }
+    ops->scale(rq, factors);
+}
+
+/// Section 3.8, absorbed form: a query head is its content part in the space of the compressed keys, then its rotated part; the one key head is the
+/// compressed key with the rotated part that all heads share.
+void Decoder::Impl::project_latent(int l, int n_rows, int position) {
+    const ModelSpec& s = spec();
+    const MlaSpec& mla = s.mla;
+    const LayerWeights& w = layer(l);
+    const int n_rot = s.rope.n_rot, head_dim = mla.nope_dim + n_rot;
+    const Rows in = normed.rows(n_rows), heads = q_heads.rows(n_rows), rq = q.rows(n_rows), rk = k.rows(n_rows);
+    const Rows low = q_low.rows(n_rows), content = rk.columns(0, mla.kv_rank);
+    const LinearCall down[] = {{.weight = &w.mla.kv_a, .out = rk}, {.weight = mla.q_rank > 0 ? &w.mla.q_a : &w.q, .out = mla.q_rank > 0 ? low : heads}};
+    ops->linear(in, down);
+    if (mla.q_rank > 0) {
+        ops->norm({.x = low, .weight = &w.mla.q_a_norm, .eps = s.norm_eps, .out = low});
+        const LinearCall up{.weight = &w.q, .out = heads};
+        ops->linear(low, {&up, 1});
+    }
+    ops->norm({.x = content, .weight = &w.mla.kv_a_norm, .eps = s.norm_eps, .out = content});
+    rotate(rk.columns(mla.kv_rank, n_rot), 1, n_rot, position);
+    rotate(heads.columns(mla.nope_dim, heads.n_cols - mla.nope_dim), s.n_heads, head_dim, position);
+    for (int h = 0; h < s.n_heads; ++h) {
+        const Rows nope = heads.columns(h * head_dim, mla.nope_dim), turned = heads.columns(h * head_dim + mla.nope_dim, n_rot);
+        const Rows to = rq.columns(h * s.head_dim_k, mla.kv_rank), to_turned = rq.columns(h * s.head_dim_k + mla.kv_rank, n_rot);
+        const Weight k_b = w.mla.k_b.slab(h);
+        const LinearCall absorb{.weight = &k_b, .out = to};
+        if (w.mla.k_b_transposed) ops->linear_transposed(nope, k_b, to);
+        else ops->linear(nope, {&absorb, 1});
+        ops->copy(turned, to_turned);
+    }
+}
+
+/// Each head's mix of compressed values to a value of its own.
+void Decoder::Impl::expand_latent(int l, int n_rows) {
+    const ModelSpec& s = spec();
+    for (int h = 0; h < s.n_heads; ++h) {
+        const Weight v_b = layer(l).mla.v_b.slab(h);
+        const LinearCall expand{.weight = &v_b, .out = head_values.rows(n_rows).columns(h * s.mla.value_dim, s.mla.value_dim)};
+        ops->linear(attended.rows(n_rows).columns(h * s.head_dim_v, s.head_dim_v), {&expand, 1});
+    }
+}
+
+}  // namespace gs
