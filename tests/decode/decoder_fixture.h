@@ -12,6 +12,7 @@
 #include "engine/decode/decoder.h"
 #include "engine/model/model.h"
 #include "engine/ops/ops.h"
+#include "tests/support/forwarding_ops.h"
 #include "tests/support/paths.h"
 
 namespace gs::test {
@@ -107,44 +108,21 @@ inline double max_difference(std::span<const float> a, std::span<const float> b)
 }
 
 /// Passes everything on to another back end; refuses memory after n_floats_left.
-class ForwardingOps : public Ops {
+class LimitedOps final : public ForwardingOps {
 public:
-    explicit ForwardingOps(std::shared_ptr<Ops> inner) : m_inner(std::move(inner)) {}
+    using ForwardingOps::ForwardingOps;
     size_t n_floats_left = SIZE_MAX;
     int64_t n_linear_rows = 0;              ///< rows times outputs asked of linear()
 
-    std::string name() const override { return m_inner->name(); }
-    Precision precision() const override { return m_inner->precision(); }
     float* allocate(size_t n) override {
         if (n > n_floats_left) return nullptr;
         n_floats_left -= n;
-        return m_inner->allocate(n);
+        return ForwardingOps::allocate(n);
     }
-    void release(float* memory) override { m_inner->release(memory); }
-    void read(const float* from, float* to, size_t n) override { m_inner->read(from, to, n); }
-    void write(const float* from, float* to, size_t n) override { m_inner->write(from, to, n); }
-    void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override { m_inner->embed(table, ids, scale, out); }
-    void norm(const NormCall& call) override { m_inner->norm(call); }
     void linear(Rows x, std::span<const LinearCall> calls) override {
         for (const LinearCall& call : calls) n_linear_rows += static_cast<int64_t>(call.out.n_rows) * call.out.n_cols;
-        m_inner->linear(x, calls);
+        ForwardingOps::linear(x, calls);
     }
-    void linear_transposed(Rows x, const Weight& weight, Rows out) override { m_inner->linear_transposed(x, weight, out); }
-    void rope(const RopeSpec& spec, const Weight& divisors, Rows x, int n_heads, int head_dim, int first) override {
-        m_inner->rope(spec, divisors, x, n_heads, head_dim, first);
-    }
-    void store_kv(const KvCache& cache, int layer, int first, Rows k, Rows v) override { m_inner->store_kv(cache, layer, first, k, v); }
-    void attention(const AttentionCall& call) override { m_inner->attention(call); }
-    void add(Rows x, Rows y, float scale) override { m_inner->add(x, y, scale); }
-    void copy(Rows from, Rows to) override { m_inner->copy(from, to); }
-    void scale(Rows x, std::span<const float> factors) override { m_inner->scale(x, factors); }
-    void clamp(Rows x, float limit) override { m_inner->clamp(x, limit); }
-    void ffn(const FfnWeights& weights, Rows x, Rows out) override { m_inner->ffn(weights, x, out); }
-    void moe(const MoeCall& call) override { m_inner->moe(call); }
-    void all_experts(const FfnWeights& experts, Rows x, Rows out) override { m_inner->all_experts(experts, x, out); }
-
-private:
-    std::shared_ptr<Ops> m_inner;
 };
 
 }  // namespace gs::test

@@ -29,7 +29,7 @@ TEST(Decoder, SendsOnlyRequestedRowsThroughTheHead) {
     const auto model = golden_model("llama");
     const std::vector<int32_t> ids = some_ids(*model, 40);
     const auto head_outputs = [&](LogitRows rows) {
-        const auto ops = std::make_shared<ForwardingOps>(exact_ops());
+        const auto ops = std::make_shared<LimitedOps>(exact_ops());
         const auto decoder = make_decoder(model, {}, ops);
         EXPECT_TRUE(decoder->forward(ids, 0, rows));
         return ops->n_linear_rows;
@@ -91,7 +91,7 @@ TEST(Decoder, SaysWhenTheContextIsFull) {
 TEST(Decoder, NamesTheSizesWhenMemoryRunsOut) {
     const auto model = golden_model("mixtral");
     const auto limited = [&](size_t n_floats) {
-        const auto ops = std::make_shared<ForwardingOps>(exact_ops());
+        const auto ops = std::make_shared<LimitedOps>(exact_ops());
         ops->n_floats_left = n_floats;
         return Decoder::create(model, ops, {.n_ctx = 256});
     };

@@ -5,57 +5,42 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "tests/support/forwarding_ops.h"
+
 namespace gs::test {
 
 namespace {
 
 /// Adopts the matrices of every call first, as a decoder does once for all.
-class AdoptingOps final : public Ops {
+class AdoptingOps final : public ForwardingOps {
 public:
-    explicit AdoptingOps(std::unique_ptr<Ops> inner) : m_inner(std::move(inner)) {}
-    std::string name() const override { return m_inner->name(); }
-    Precision precision() const override { return m_inner->precision(); }
-    float* allocate(size_t n) override { return m_inner->allocate(n); }
-    void release(float* memory) override { m_inner->release(memory); }
-    void read(const float* from, float* to, size_t n) override { m_inner->read(from, to, n); }
-    void write(const float* from, float* to, size_t n) override { m_inner->write(from, to, n); }
-    void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override { m_inner->embed(table, ids, scale, out); }
-    void rms_norm(Rows x, const Weight& w, float eps, int group, Rows out) override { m_inner->rms_norm(x, w, eps, group, out); }
-    void rope(const ModelSpec& spec, const Weight& divisors, Rows x, int n_heads, int head_dim, int first) override {
-        m_inner->rope(spec, divisors, x, n_heads, head_dim, first);
-    }
-    void store_kv(const KvCache& cache, int layer, int first, Rows k, Rows v) override { m_inner->store_kv(cache, layer, first, k, v); }
-    void attention(const AttentionCall& call) override { m_inner->attention(call); }
-    void add(Rows x, Rows y, float scale) override { m_inner->add(x, y, scale); }
+    using ForwardingOps::ForwardingOps;
     void linear(Rows x, std::span<const LinearCall> calls) override {
         std::vector<Weight> weights;
         for (const LinearCall& call : calls) weights.push_back(*call.weight);
         adopt_all(weights);
-        m_inner->linear(x, calls);
+        ForwardingOps::linear(x, calls);
     }
     void ffn(const FfnWeights& weights, Rows x, Rows out) override {
         adopt_all({weights.gate, weights.up, weights.down});
-        m_inner->ffn(weights, x, out);
+        ForwardingOps::ffn(weights, x, out);
     }
     void moe(const MoeCall& call) override {
         std::vector<Weight> weights{call.experts->gate, call.experts->up, call.experts->down};
         if (call.shared) weights.insert(weights.end(), {call.shared->gate, call.shared->up, call.shared->down});
         adopt_all(weights);
-        m_inner->moe(call);
+        ForwardingOps::moe(call);
     }
     void all_experts(const FfnWeights& experts, Rows x, Rows out) override {
         adopt_all({experts.gate, experts.up, experts.down});
-        m_inner->all_experts(experts, x, out);
+        ForwardingOps::all_experts(experts, x, out);
     }
-    std::vector<OpTime> times() const override { return m_inner->times(); }
-    void reset_times() override { m_inner->reset_times(); }
 
 private:
     void adopt_all(const std::vector<Weight>& weights) {
         m_owner = std::make_shared<int>();
-        m_inner->adopt(weights, m_owner);
+        inner().adopt(weights, m_owner);
     }
-    std::unique_ptr<Ops> m_inner;
     std::shared_ptr<int> m_owner;
 };
 

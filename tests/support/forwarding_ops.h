@@ -1,0 +1,47 @@
+// A back end that hands every call on to another: tests derive from it and change what they are about.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "engine/ops/ops.h"
+
+namespace gs::test {
+
+class ForwardingOps : public Ops {
+public:
+    explicit ForwardingOps(std::shared_ptr<Ops> inner) : m_inner(std::move(inner)) {}
+
+    std::string name() const override { return m_inner->name(); }
+    Precision precision() const override { return m_inner->precision(); }
+    float* allocate(size_t n) override { return m_inner->allocate(n); }
+    void release(float* memory) override { m_inner->release(memory); }
+    void read(const float* from, float* to, size_t n) override { m_inner->read(from, to, n); }
+    void write(const float* from, float* to, size_t n) override { m_inner->write(from, to, n); }
+    void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override { m_inner->embed(table, ids, scale, out); }
+    void norm(const NormCall& call) override { m_inner->norm(call); }
+    void linear(Rows x, std::span<const LinearCall> calls) override { m_inner->linear(x, calls); }
+    void linear_transposed(Rows x, const Weight& weight, Rows out) override { m_inner->linear_transposed(x, weight, out); }
+    void rope(const RopeSpec& spec, const Weight& divisors, Rows x, int n_heads, int head_dim, int first) override {
+        m_inner->rope(spec, divisors, x, n_heads, head_dim, first);
+    }
+    void store_kv(const KvCache& cache, int layer, int first, Rows k, Rows v) override { m_inner->store_kv(cache, layer, first, k, v); }
+    void attention(const AttentionCall& call) override { m_inner->attention(call); }
+    void add(Rows x, Rows y, float scale) override { m_inner->add(x, y, scale); }
+    void copy(Rows from, Rows to) override { m_inner->copy(from, to); }
+    void scale(Rows x, std::span<const float> factors) override { m_inner->scale(x, factors); }
+    void clamp(Rows x, float limit) override { m_inner->clamp(x, limit); }
+    void ffn(const FfnWeights& weights, Rows x, Rows out) override { m_inner->ffn(weights, x, out); }
+    void moe(const MoeCall& call) override { m_inner->moe(call); }
+    void all_experts(const FfnWeights& experts, Rows x, Rows out) override { m_inner->all_experts(experts, x, out); }
+    std::vector<OpTime> times() const override { return m_inner->times(); }
+    void reset_times() override { m_inner->reset_times(); }
+
+protected:
+    Ops& inner() { return *m_inner; }
+
+private:
+    std::shared_ptr<Ops> m_inner;
+};
+
+}  // namespace gs::test
