@@ -2,22 +2,35 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <memory>
-#include <new>
 
 #include "engine/core/check.h"
 
 namespace gs::cpu {
 
+/// Frees what allocate_aligned gave.
 struct AlignedDelete {
-    void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{64}); }
+    void operator()(std::byte* p) const {
+        void* whole = nullptr;
+        if (p) std::memcpy(&whole, p - sizeof whole, sizeof whole);
+        std::free(whole);
+    }
 };
 
-/// Zeroed bytes aligned to 64; null when there are none.
+/// Zeroed bytes aligned to 64; null when there are none. From calloc, which takes large blocks untouched from the system: the pages of a long
+/// context cost nothing before a token is stored in them.
 inline std::byte* allocate_aligned(size_t n_bytes) {
-    auto* p = static_cast<std::byte*>(::operator new((n_bytes + 63) / 64 * 64, std::align_val_t{64}, std::nothrow));
-    if (p) std::memset(p, 0, (n_bytes + 63) / 64 * 64);
+    constexpr size_t kAlign = 64;
+    if (n_bytes > std::numeric_limits<ptrdiff_t>::max() - 2 * kAlign) return nullptr;
+    void* whole = std::calloc(1, n_bytes + 2 * kAlign);
+    if (!whole) return nullptr;
+    const auto at = (reinterpret_cast<uintptr_t>(whole) + sizeof whole + kAlign - 1) / kAlign * kAlign;
+    auto* p = reinterpret_cast<std::byte*>(at);
+    std::memcpy(p - sizeof whole, &whole, sizeof whole);
     return p;
 }
 
