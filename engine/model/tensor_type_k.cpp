@@ -5,88 +5,89 @@
 namespace gs {
 namespace {
 
-constexpr int kSuper = 256;  // values per block
+/// Two bits of each of the 32 values of run v: 32 bytes hold 128 values, those 32 apart in one byte (Q2_K, Q3_K, TQ2_0).
+int two_bits(const std::byte* qs, int v, int i) { return load_byte(qs + v / 4 * 32 + i) >> v % 4 * 2 & 3; }
 
-/// Two bits of value i: 32 bytes hold 128 values, those 32 apart in one byte (Q2_K, Q3_K, TQ2_0).
-int two_bits(const std::byte* qs, int i) { return load_byte(qs + i / 128 * 32 + i % 32) >> i % 128 / 32 * 2 & 3; }
-
-/// Four bits of value i: 32 bytes hold 64 values, those 32 apart in one byte (Q4_K, Q5_K).
-int four_bits(const std::byte* qs, int i) { return load_byte(qs + i / 64 * 32 + i % 32) >> i % 64 / 32 * 4 & 15; }
+/// Four bits: 32 bytes hold 64 values, those 32 apart in one byte (Q4_K, Q5_K).
+int four_bits(const std::byte* qs, int v, int i) { return load_byte(qs + v / 2 * 32 + i) >> v % 2 * 4 & 15; }
 
 }  // namespace
 
 void dequantize_q2_k(const std::byte* in, size_t n, float* out) {
-    for (size_t b = 0; b < n; ++b, in += 84, out += kSuper) {
+    for (size_t b = 0; b < n; ++b, in += 84) {
         const float d = load_half(in + 80), dmin = load_half(in + 82);
-        for (int i = 0; i < kSuper; ++i) {
-            const float scale = d * static_cast<float>(low_nibble(in[i / 16])), min = dmin * static_cast<float>(high_nibble(in[i / 16]));
-            out[i] = scale * static_cast<float>(two_bits(in + 16, i)) - min;
+        for (int s = 0; s < 16; ++s, out += 16) {
+            const float scale = d * static_cast<float>(low_nibble(in[s])), min = dmin * static_cast<float>(high_nibble(in[s]));
+            for (int i = 0; i < 16; ++i) out[i] = scale * static_cast<float>(two_bits(in + 16, s / 2, s % 2 * 16 + i)) - min;
         }
     }
 }
 
 void dequantize_q3_k(const std::byte* in, size_t n, float* out) {
-    for (size_t b = 0; b < n; ++b, in += 110, out += kSuper) {
+    for (size_t b = 0; b < n; ++b, in += 110) {
         const float d = load_half(in + 108);
         uint8_t scales[16];
         unpack_six_bit_scales(in + 96, scales);
-        for (int i = 0; i < kSuper; ++i) {
-            const int third = load_byte(in + i % 32) >> i / 32 & 1;
-            const float scale = d * static_cast<float>(scales[i / 16] - 32);
-            out[i] = scale * static_cast<float>(two_bits(in + 32, i) + 4 * third - 4);
+        for (int s = 0; s < 16; ++s, out += 16) {
+            const float scale = d * static_cast<float>(scales[s] - 32);
+            for (int i = 0; i < 16; ++i) {
+                const int l = s % 2 * 16 + i, third = load_byte(in + l) >> s / 2 & 1;
+                out[i] = scale * static_cast<float>(two_bits(in + 32, s / 2, l) + 4 * third - 4);
+            }
         }
     }
 }
 
 void dequantize_q4_k(const std::byte* in, size_t n, float* out) {
-    for (size_t b = 0; b < n; ++b, in += 144, out += kSuper) {
+    for (size_t b = 0; b < n; ++b, in += 144) {
         const float d = load_half(in), dmin = load_half(in + 2);
         uint8_t six_bits[16];
         unpack_scales_and_minima(in + 4, six_bits);
-        for (int s = 0; s < 8; ++s) {
+        for (int s = 0; s < 8; ++s, out += 32) {
             const float scale = d * static_cast<float>(six_bits[s]), min = dmin * static_cast<float>(six_bits[8 + s]);
-            for (int i = 32 * s; i < 32 * s + 32; ++i) out[i] = scale * static_cast<float>(four_bits(in + 16, i)) - min;
+            for (int i = 0; i < 32; ++i) out[i] = scale * static_cast<float>(four_bits(in + 16, s, i)) - min;
         }
     }
 }
 
 void dequantize_q5_k(const std::byte* in, size_t n, float* out) {
-    for (size_t b = 0; b < n; ++b, in += 176, out += kSuper) {
+    for (size_t b = 0; b < n; ++b, in += 176) {
         const float d = load_half(in), dmin = load_half(in + 2);
         uint8_t six_bits[16];
         unpack_scales_and_minima(in + 4, six_bits);
-        for (int s = 0; s < 8; ++s) {
+        for (int s = 0; s < 8; ++s, out += 32) {
             const float scale = d * static_cast<float>(six_bits[s]), min = dmin * static_cast<float>(six_bits[8 + s]);
-            for (int i = 32 * s; i < 32 * s + 32; ++i) {
-                const int fifth = (load_byte(in + 16 + i % 32) >> s & 1) << 4;
-                out[i] = scale * static_cast<float>(four_bits(in + 48, i) | fifth) - min;
+            for (int i = 0; i < 32; ++i) {
+                const int fifth = (load_byte(in + 16 + i) >> s & 1) << 4;
+                out[i] = scale * static_cast<float>(four_bits(in + 48, s, i) | fifth) - min;
             }
         }
     }
 }
 
 void dequantize_q6_k(const std::byte* in, size_t n, float* out) {
-    for (size_t b = 0; b < n; ++b, in += 210, out += kSuper) {
+    for (size_t b = 0; b < n; ++b, in += 210) {
         const float d = load_half(in + 208);
-        for (int i = 0; i < kSuper; ++i) {
-            const int half = i / 128, quarter = i % 128 / 32, l = i % 32;
-            const std::byte low = in[64 * half + 32 * (quarter & 1) + l];
-            const int nibble = quarter < 2 ? low_nibble(low) : high_nibble(low);
-            const int high = load_byte(in + 128 + 32 * half + l) >> 2 * quarter & 3;
-            const float scale = d * static_cast<float>(static_cast<int8_t>(in[192 + i / 16]));
-            out[i] = scale * static_cast<float>((nibble | high << 4) - 32);
+        for (int s = 0; s < 16; ++s, out += 16) {
+            const int half = s / 8, quarter = s % 8 / 2;  // of 128 values, of 32
+            const std::byte *low = in + 64 * half + 32 * (quarter & 1), *high = in + 128 + 32 * half;
+            const float scale = d * static_cast<float>(static_cast<int8_t>(in[192 + s]));
+            for (int i = 0; i < 16; ++i) {
+                const int l = s % 2 * 16 + i, nibble = load_byte(low + l) >> quarter / 2 * 4 & 15, upper = load_byte(high + l) >> 2 * quarter & 3;
+                out[i] = scale * static_cast<float>((nibble | upper << 4) - 32);
+            }
         }
     }
 }
 
 void dequantize_iq4_xs(const std::byte* in, size_t n, float* out) {
-    for (size_t b = 0; b < n; ++b, in += 136, out += kSuper) {
+    for (size_t b = 0; b < n; ++b, in += 136) {
         const float d = load_half(in);
-        for (int g = 0; g < 8; ++g) {
+        for (int g = 0; g < 8; ++g, out += 32) {
             const float scale = d * static_cast<float>(iq4_xs_scale(load_u16(in + 2), load_u32(in + 4), g));
             for (int i = 0; i < 16; ++i) {
-                out[32 * g + i] = scale * static_cast<float>(kIq4Values[low_nibble(in[8 + 16 * g + i])]);
-                out[32 * g + 16 + i] = scale * static_cast<float>(kIq4Values[high_nibble(in[8 + 16 * g + i])]);
+                out[i] = scale * static_cast<float>(kIq4Values[low_nibble(in[8 + 16 * g + i])]);
+                out[16 + i] = scale * static_cast<float>(kIq4Values[high_nibble(in[8 + 16 * g + i])]);
             }
         }
     }
@@ -111,9 +112,10 @@ void dequantize_tq1_0(const std::byte* in, size_t n, float* out) {
 }
 
 void dequantize_tq2_0(const std::byte* in, size_t n, float* out) {
-    for (size_t b = 0; b < n; ++b, in += 66, out += kSuper) {
+    for (size_t b = 0; b < n; ++b, in += 66) {
         const float d = load_half(in + 64);
-        for (int i = 0; i < kSuper; ++i) out[i] = d * static_cast<float>(two_bits(in, i) - 1);
+        for (int v = 0; v < 8; ++v, out += 32)
+            for (int i = 0; i < 32; ++i) out[i] = d * static_cast<float>(two_bits(in, v, i) - 1);
     }
 }
 

@@ -212,16 +212,20 @@ TEST_P(AttentionTest, NormOfRowsAndOfHeadsAlsoInPlace) {
 }
 
 TEST_P(AttentionTest, EmbeddingIsTheScaledRow) {
-    for (const TensorType type : kLoadable) {
-        const OwnedWeight table(type, 96, 9, m_random);
+    for (const TensorType type : loadable_types()) {
+        const int width = tensor_type_info(type).block_values > 32 ? 768 : 96;
+        const OwnedWeight table(type, width, 9, m_random);
         const std::vector<int32_t> ids{8, 0, 3, 3};
-        Matrix out(4, 96, 2);
+        Matrix out(4, width, 2), scaled(4, width, 2);
         m_ops->embed(table.weight, ids, 1, out.rows());
-        for (int t = 0; t < 4; ++t)
-            for (int i = 0; i < 96; ++i) ASSERT_EQ(out.rows().row(t)[i], table.row(ids[static_cast<size_t>(t)])[static_cast<size_t>(i)]);
-        m_ops->embed(table.weight, ids, 12, out.rows());
-        for (int t = 0; t < 4; ++t)
-            for (int i = 0; i < 96; ++i) ASSERT_EQ(out.rows().row(t)[i], 12.0f * table.row(ids[static_cast<size_t>(t)])[static_cast<size_t>(i)]);
+        m_ops->embed(table.weight, ids, 12, scaled.rows());
+        for (int t = 0; t < 4; ++t) {
+            const std::vector<float> row = table.row(ids[static_cast<size_t>(t)]);
+            for (int i = 0; i < width; ++i) {
+                ASSERT_EQ(out.rows().row(t)[i], row[static_cast<size_t>(i)]) << tensor_type_info(type).name;
+                ASSERT_EQ(scaled.rows().row(t)[i], 12.0f * row[static_cast<size_t>(i)]);
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "engine/ops/cpu/kernels.h"
 #include "tests/support/forwarding_ops.h"
 
 namespace gs::test {
@@ -78,13 +79,63 @@ std::vector<float> OpsTest::values(size_t n, float low, float high) {
 }
 
 bool OpsTest::rounds(TensorType type) const {
-    return m_ops->precision() == Precision::kFast && tensor_type_info(type).block_values == 32;
+    return m_ops->precision() == Precision::kFast && cpu::has_fast_product(type);
+}
+
+std::vector<TensorType> loadable_types() {
+    std::vector<TensorType> types;
+    for (const TensorTypeInfo& info : all_tensor_types())
+        if (info.dequantize) types.push_back(info.type);
+    return types;
 }
 
 Matrix::Matrix(int rows, int cols, int gap)
     : data(static_cast<size_t>(rows) * static_cast<size_t>(cols + gap)), n_rows(rows), n_cols(cols), stride(cols + gap) {}
 
 Rows Matrix::rows() { return {data.data(), n_rows, n_cols, stride}; }
+
+namespace {
+
+/// Where a block's halves are, and what they are of a common random scale, so that |scale q| <= 0.62 and |minimum| <= 0.35 in types that have both.
+struct ScalePlace {
+    TensorType type;
+    int at;
+    float part;
+    int min_at = -1;
+    float min_part = 0;
+};
+constexpr ScalePlace kScalePlaces[] = {
+    {TensorType::kQ4_1, 0, 1, 2, -8},        {TensorType::kQ5_1, 0, 1, 2, -8},         {TensorType::kQ2_K, 80, 0.5f, 82, 1},
+    {TensorType::kQ3_K, 108, 0.125f},        {TensorType::kQ4_K, 0, 1 / 32.0f, 2, 0.25f}, {TensorType::kQ5_K, 0, 1 / 64.0f, 2, 0.25f},
+    {TensorType::kQ6_K, 208, 1 / 128.0f},    {TensorType::kIQ4_XS, 0, 1 / 128.0f},     {TensorType::kIQ2_XXS, 0, 0.125f},
+    {TensorType::kIQ2_XS, 0, 0.125f},        {TensorType::kIQ2_S, 0, 0.125f},          {TensorType::kIQ3_XXS, 0, 1 / 16.0f},
+    {TensorType::kIQ3_S, 0, 1 / 16.0f},      {TensorType::kTQ1_0, 52, 8},              {TensorType::kTQ2_0, 64, 8},
+    {TensorType::kQ1_0, 0, 8},               {TensorType::kQ2_0, 0, 8},
+};
+
+void put_half(std::byte* p, float value) {
+    const uint16_t half = float_to_half(value);
+    std::memcpy(p, &half, sizeof half);
+}
+
+/// Replaces the scales of a block of random bytes by two of 0.002 .. 0.02, and what else keeps values small.
+void put_scales(TensorType type, std::byte* block, float scale, float min) {
+    if (type == TensorType::kMXFP4) {
+        block[0] = std::byte{118} | (block[0] & std::byte{1});
+    } else if (type == TensorType::kNVFP4) {
+        for (int i = 0; i < 4; ++i) block[i] &= std::byte{31};
+    } else if (type == TensorType::kIQ1_M) {  // the half is in the upper four bits of four words
+        const uint16_t half = float_to_half(scale);
+        for (int i = 0; i < 4; ++i) block[49 + 2 * i] = (block[49 + 2 * i] & std::byte{15}) | static_cast<std::byte>(half >> 4 * i << 4 & 0xf0);
+    } else {
+        const auto* found = std::find_if(std::begin(kScalePlaces), std::end(kScalePlaces), [&](const ScalePlace& place) { return place.type == type; });
+        const ScalePlace place = found != std::end(kScalePlaces) ? *found : ScalePlace{type, 0, 1};
+        put_half(block + place.at, place.part * scale);
+        if (place.min_at >= 0) put_half(block + place.min_at, place.min_part * min);
+    }
+}
+
+}  // namespace
 
 OwnedWeight::OwnedWeight(TensorType type, int n_in, int n_out, std::mt19937& random, int n_slabs) {
     const TensorTypeInfo& info = tensor_type_info(type);
@@ -93,29 +144,26 @@ OwnedWeight::OwnedWeight(TensorType type, int n_in, int n_out, std::mt19937& ran
     bytes.resize(weight.n_bytes());
     std::uniform_real_distribution<float> value(-1, 1), scale(0.002f, 0.02f);
     for (std::byte* p = bytes.data(); p != bytes.data() + bytes.size(); p += info.block_bytes) {
-        if (type == TensorType::kF32) {
+        if (info.block_values == 1) {
             const float v = value(random);
-            std::memcpy(p, &v, sizeof v);
+            if (type == TensorType::kF32) std::memcpy(p, &v, sizeof v);
+            else if (type == TensorType::kF16) put_half(p, v);
+            else std::memcpy(p, reinterpret_cast<const std::byte*>(&v) + 2, 2);
             continue;
         }
         for (uint32_t i = 0; i < info.block_bytes; ++i) p[i] = static_cast<std::byte>(random() & 255u);
-        uint16_t half = float_to_half(info.block_values == 1 ? value(random) : scale(random));
-        if (type == TensorType::kBF16) {
-            const float v = value(random);
-            std::memcpy(&half, reinterpret_cast<const std::byte*>(&v) + 2, sizeof half);
-        }
-        std::memcpy(p, &half, sizeof half);
-        const uint16_t min = float_to_half(-8 * scale(random));
-        if (type == TensorType::kQ4_1 || type == TensorType::kQ5_1) std::memcpy(p + 2, &min, sizeof min);
+        const float first = scale(random), second = scale(random);
+        put_scales(type, p, first, second);
     }
     weight.data = bytes.data();
+    decoded.resize(bytes.size() / info.block_bytes * info.block_values);
+    info.dequantize(bytes.data(), bytes.size() / info.block_bytes, decoded.data());
 }
 
 std::vector<float> OwnedWeight::row(int o, int slab) const {
-    const TensorTypeInfo& info = tensor_type_info(weight.type);
-    std::vector<float> out(static_cast<size_t>(weight.n_in));
-    info.dequantize(weight.row(o, slab), out.size() / info.block_values, out.data());
-    return out;
+    const auto n = static_cast<size_t>(weight.n_in);
+    const auto first = decoded.begin() + static_cast<ptrdiff_t>((static_cast<size_t>(slab) * static_cast<size_t>(weight.n_out) + static_cast<size_t>(o)) * n);
+    return {first, first + static_cast<ptrdiff_t>(n)};
 }
 
 OwnedFfn::OwnedFfn(TensorType gate_up, TensorType down_type, int n_embd, int width, std::mt19937& random, int n_slabs)
@@ -146,7 +194,7 @@ Bounded bounded_product(const OwnedWeight& w, int slab, const Bounded& x, bool r
         double sum = 0, magnitude = 0, error = 0;
         for (size_t i = 0; i < n; ++i) {
             sum += row[i] * x.value[i];
-            // A block's minimum is summed apart in the fast product: its terms are as large as scale * 31, not as their difference.
+            // A block's minimum is summed apart in the fast product: its terms are as large as scale q, not as their difference.
             magnitude += std::fabs(row[i] * x.value[i]) + (rounds ? 0.7 * std::fabs(x.value[i]) : 0.0);
             error += std::fabs(row[i]) * input_error[i];
         }

@@ -51,6 +51,7 @@ struct OwnedWeight {
     std::vector<float> row(int o, int slab = 0) const;    ///< dequantized
 
     std::vector<std::byte> bytes;
+    std::vector<float> decoded;      ///< of all rows, once: decoding is slower than what is tested with it
     Weight weight;
 };
 
@@ -76,7 +77,7 @@ void accumulate(Bounded& sum, const Bounded& y, double scale);
 void expect_within(const float* actual, const Bounded& expected, const std::string& what);
 
 inline constexpr double kEpsilon = 0x1p-24;   ///< half a unit in the last place of f32
-inline constexpr TensorType kLoadable[] = {TensorType::kF32,  TensorType::kF16,  TensorType::kBF16, TensorType::kQ4_0, TensorType::kQ4_1,
-                                           TensorType::kQ5_0, TensorType::kQ5_1, TensorType::kQ8_0, TensorType::kIQ4_NL};
+/// Every type that weights can have.
+std::vector<TensorType> loadable_types();
 
 }  // namespace gs::test

@@ -13,11 +13,12 @@ struct Shape {
 };
 
 TEST_P(OpsTest, LinearOfEveryTypeStaysWithinItsRoundingBound) {
-    for (const TensorType type : kLoadable) {
-        const bool blocks = tensor_type_info(type).block_values == 32;
+    for (const TensorType type : loadable_types()) {
+        const int block = static_cast<int>(tensor_type_info(type).block_values);
         // One block, an odd number of blocks, over one segment of 64; rows that do not fill a tile of 16; for plain types also odd widths.
         std::vector<Shape> shapes{{32, 1}, {96, 33}, {576, 19}, {2144, 5}};
-        if (!blocks) shapes.insert(shapes.end(), {{1, 1}, {7, 3}, {37, 17}, {301, 18}});
+        if (block == 1) shapes.insert(shapes.end(), {{1, 1}, {7, 3}, {37, 17}, {301, 18}});
+        if (block > 32) shapes = {{block, 1}, {2 * block, 19}, {3 * block, 33}};
         for (const Shape shape : shapes)
             for (const int n_tokens : {1, 3, 4, 7, 33}) {
                 if (n_tokens == 33 && shape.n_in > 600) continue;
@@ -75,9 +76,9 @@ TEST_P(OpsTest, ResultsDoNotDependOnTheNumberOfThreads) {
     Backend single = GetParam();
     single.n_threads = 1;
     const auto other = single.make();
-    for (const int n_tokens : {1, 20}) {
-        const OwnedWeight w(TensorType::kQ4_1, 576, 800, m_random);
-        Matrix x(n_tokens, 576), a(n_tokens, 800), b(n_tokens, 800);
+    for (const auto& [n_tokens, type] : {std::pair{1, TensorType::kQ4_1}, {20, TensorType::kQ4_1}, {1, TensorType::kQ6_K}, {20, TensorType::kQ4_K}}) {
+        const OwnedWeight w(type, 512, 800, m_random);
+        Matrix x(n_tokens, 512), a(n_tokens, 800), b(n_tokens, 800);
         x.data = values(x.data.size());
         const LinearCall to_a{&w.weight, nullptr, a.rows()}, to_b{&w.weight, nullptr, b.rows()};
         m_ops->linear(x.rows(), {&to_a, 1});
@@ -87,22 +88,22 @@ TEST_P(OpsTest, ResultsDoNotDependOnTheNumberOfThreads) {
 }
 
 TEST_P(OpsTest, InfinityAndNotANumberReachTheOutput) {
-    const OwnedWeight w(TensorType::kQ8_0, 96, 16, m_random);
+    const OwnedWeight small(TensorType::kQ8_0, 96, 16, m_random), super(TensorType::kQ4_K, 256, 16, m_random);
     for (const float bad : {INFINITY, -INFINITY, NAN})
-        for (const int n_tokens : {1, 4}) {
-            Matrix x(n_tokens, 96), out(n_tokens, 16);
+        for (const auto& [n_tokens, w] : {std::pair{1, &small}, {4, &small}, {1, &super}, {4, &super}}) {
+            Matrix x(n_tokens, w->weight.n_in), out(n_tokens, 16);
             x.data = values(x.data.size());
             x.data[40] = bad;
-            const LinearCall call{&w.weight, nullptr, out.rows()};
+            const LinearCall call{&w->weight, nullptr, out.rows()};
             m_ops->linear(x.rows(), {&call, 1});
-            for (int i = 0; i < 16; ++i) EXPECT_FALSE(std::isfinite(out.data[static_cast<size_t>(i)]) && w.row(i)[40] != 0) << bad << " row " << i;
+            for (int i = 0; i < 16; ++i) EXPECT_FALSE(std::isfinite(out.data[static_cast<size_t>(i)]) && w->row(i)[40] != 0) << bad << " row " << i;
         }
 }
 
 TEST_P(OpsTest, ZeroInputGivesZero) {
-    for (const TensorType type : kLoadable) {
-        const OwnedWeight w(type, 64, 20, m_random);
-        Matrix x(6, 64), out(6, 20);
+    for (const TensorType type : loadable_types()) {
+        const OwnedWeight w(type, 256, 20, m_random);
+        Matrix x(6, 256), out(6, 20);
         std::fill(out.data.begin(), out.data.end(), 1.0f);
         const LinearCall call{&w.weight, nullptr, out.rows()};
         m_ops->linear(x.rows(), {&call, 1});

@@ -98,6 +98,8 @@ TEST_P(MoeTest, RoutedAndSharedExpertsAddUpForAnyNumberOfUsedSlots) {
         check({T::kQ5_1, T::kF16, 64, 40, 4, 2, false, false, false}, n_tokens);
         check({T::kF32, T::kF32, 37, 19, 6, 3, true, true, true}, n_tokens);
         check({T::kBF16, T::kQ8_0, 32, 32, 4, 1, true, false, false}, n_tokens);
+        check({T::kQ4_K, T::kQ6_K, 256, 256, 4, 2, true, true, false}, n_tokens);
+        check({T::kIQ3_S, T::kMXFP4, 256, 32, 4, 2, true, false, true}, n_tokens);
         if (HasFatalFailure()) return;
     }
 }

@@ -19,21 +19,22 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 
 constexpr int kPanelRows = kTileColumns;
-constexpr int kPiece = 256;  // values dequantized at a time: 1 KB, which stays in the first-level cache
+constexpr int kPiece = 256;  // values dequantized at a time: the longest block, and 1 KB, which stays in the first-level cache
 
 template <TensorType kType>
 HWY_INLINE void DequantizeBlocks(const uint8_t* p, int n_blocks, float* HWY_RESTRICT out) {
+    using T = BlockTraits<kType>;
     const hn::CappedTag<float, 16> d;
     const hn::Rebind<int8_t, decltype(d)> d8;
     const hn::Rebind<int32_t, decltype(d)> d32;
-    alignas(32) int8_t q[kBlock];
-    for (int b = 0; b < n_blocks; ++b, p += BlockTraits<kType>::kBytes, out += kBlock) {
+    alignas(32) int8_t q[T::kValues];
+    float scales[T::kValues / T::kRun], minima[T::kValues / T::kRun];
+    for (int b = 0; b < n_blocks; ++b, p += T::kBytes, out += T::kValues) {
         UnpackBlock<kType>(p, q);
-        const auto scale = hn::Set(d, BlockScale<kType>(p));
-        const auto min = hn::Set(d, BlockMin<kType>(p));
-        for (size_t i = 0; i < kBlock; i += hn::Lanes(d)) {
-            auto v = hn::Mul(scale, hn::ConvertTo(d, hn::PromoteTo(d32, hn::Load(d8, q + i))));
-            if constexpr (BlockTraits<kType>::kMin != 0) v = hn::Add(v, min);
+        ReadScales<kType>(p, scales, minima);
+        for (size_t i = 0; i < T::kValues; i += hn::Lanes(d)) {
+            auto v = hn::Mul(hn::Set(d, scales[i / T::kRun]), hn::ConvertTo(d, hn::PromoteTo(d32, hn::Load(d8, q + i))));
+            if constexpr (T::kMin != 0) v = hn::Add(v, hn::Set(d, minima[i / T::kRun]));
             hn::StoreU(v, d, out + i);
         }
     }
@@ -68,7 +69,8 @@ HWY_INLINE void DequantizePiece(TensorType type, const std::byte* row, int first
                 return info.dequantize(row + n_before * info.block_bytes, n_blocks, out);
             }
             ForQuantized(type, [&]<TensorType kType>() {
-                DequantizeBlocks<kType>(p + static_cast<size_t>(first / kBlock) * BlockTraits<kType>::kBytes, n / kBlock, out);
+                using T = BlockTraits<kType>;
+                DequantizeBlocks<kType>(p + static_cast<size_t>(first / T::kValues) * T::kBytes, n / T::kValues, out);
             });
     }
 }

@@ -74,7 +74,7 @@ struct Kernels {
     MatmulKernels exact;          ///< f32 inputs, any weights
     MatmulKernels fast;           ///< inputs in blocks of 32 rounded to 15 bits; quantized weights only
     MatmulKernels tiled;          ///< fast with weights in tiles of kRowsPerTile rows: gemv takes whole groups; only where there is `tile`
-    /// Whole groups of rows into tiles, out[row_bytes * row]; null where the fast product reads rows as they are.
+    /// Whole groups of rows of a type that has_tiles into tiles, out[row_bytes * row]; null where the fast product reads rows as they are.
     void (*tile)(const Weight& w, int row_begin, int row_end, std::byte* out) = nullptr;
 
     void (*rms_norm)(const float* x, const float* weight, int n, float eps, float* out) = nullptr;
@@ -96,6 +96,8 @@ std::optional<Kernels> choose_kernels(const std::string& name);
 
 /// Whether the fast product takes this type (the others are multiplied in f32 always).
 bool has_fast_product(TensorType type);
+/// Whether there are tiles for it: blocks of 32 with an f16 scale.
+bool has_tiles(TensorType type);
 
 // One each file of loops; `target` is a Highway target bit.
 void add_vector_kernels(Kernels& kernels, int64_t target);

@@ -14,7 +14,7 @@ std::vector<std::span<const std::byte>> TiledWeights::build(std::span<const Weig
     if (!kernels.tile) return {};
     std::vector<Weight> wanted;
     for (const Weight& w : weights)
-        if (w && has_fast_product(w.type) && w.n_out % kRowsPerTile == 0 && w.slab_gap == 0) wanted.push_back(w);
+        if (w && has_tiles(w.type) && w.n_out % kRowsPerTile == 0 && w.slab_gap == 0) wanted.push_back(w);
     std::sort(wanted.begin(), wanted.end(), [](const Weight& a, const Weight& b) { return a.data < b.data; });
     wanted.erase(std::unique(wanted.begin(), wanted.end(), [](const Weight& a, const Weight& b) { return a.data == b.data; }), wanted.end());
     constexpr size_t kLine = 64;

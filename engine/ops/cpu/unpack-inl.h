@@ -1,4 +1,4 @@
-// Unpacking of quantized blocks (spec/gguf.md section 4.2) for the current Highway target: 32 values as int8, and the block's scale and minimum.
+// Unpacking of quantized blocks (spec/gguf.md section 4) for the current Highway target: integers as int8, scales and minima as f32.
 // Included once a target by files that use foreach_target.h.
 #if defined(GS_UNPACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GS_UNPACK_INL_H_
@@ -14,19 +14,37 @@
 #include "engine/core/check.h"
 #include "engine/model/weights.h"
 #include "engine/ops/cpu/kernels.h"
+#include "engine/ops/cpu/unpack_super-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gs::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+/// Bytes and values of a block, values that share a scale, whether there is a minimum; of the small ones also a fifth bit's and the nibbles' place
+/// and what is subtracted from a nibble.
 template <TensorType kType>
-struct BlockTraits;  // bytes of a block; whether there is a minimum, a fifth bit; offset of the nibbles; what is subtracted from n
-template <> struct BlockTraits<TensorType::kQ4_0> { static constexpr int kBytes = 18, kMin = 0, kFifth = 0, kValues = 2, kCentre = 8; };
-template <> struct BlockTraits<TensorType::kQ4_1> { static constexpr int kBytes = 20, kMin = 1, kFifth = 0, kValues = 4, kCentre = 0; };
-template <> struct BlockTraits<TensorType::kQ5_0> { static constexpr int kBytes = 22, kMin = 0, kFifth = 2, kValues = 6, kCentre = 16; };
-template <> struct BlockTraits<TensorType::kQ5_1> { static constexpr int kBytes = 24, kMin = 1, kFifth = 4, kValues = 8, kCentre = 0; };
-template <> struct BlockTraits<TensorType::kQ8_0> { static constexpr int kBytes = 34, kMin = 0, kFifth = 0, kValues = 2, kCentre = 0; };
-template <> struct BlockTraits<TensorType::kIQ4_NL> { static constexpr int kBytes = 18, kMin = 0, kFifth = 0, kValues = 2, kCentre = 0; };
+struct BlockTraits;
+template <int kBytesOf, int kMinOf, int kFifthAt, int kNibblesAt, int kCentreOf>
+struct SmallBlock {
+    static constexpr int kBytes = kBytesOf, kValues = 32, kRun = 32, kMin = kMinOf, kFifth = kFifthAt, kNibbles = kNibblesAt, kCentre = kCentreOf;
+};
+template <int kBytesOf, int kRunOf, int kMinOf>
+struct SuperBlock {
+    static constexpr int kBytes = kBytesOf, kValues = 256, kRun = kRunOf, kMin = kMinOf;
+};
+template <> struct BlockTraits<TensorType::kQ4_0> : SmallBlock<18, 0, 0, 2, 8> {};
+template <> struct BlockTraits<TensorType::kQ4_1> : SmallBlock<20, 1, 0, 4, 0> {};
+template <> struct BlockTraits<TensorType::kQ5_0> : SmallBlock<22, 0, 2, 6, 16> {};
+template <> struct BlockTraits<TensorType::kQ5_1> : SmallBlock<24, 1, 4, 8, 0> {};
+template <> struct BlockTraits<TensorType::kQ8_0> : SmallBlock<34, 0, 0, 2, 0> {};
+template <> struct BlockTraits<TensorType::kIQ4_NL> : SmallBlock<18, 0, 0, 2, 0> {};
+template <> struct BlockTraits<TensorType::kMXFP4> : SmallBlock<17, 0, 0, 1, 0> {};
+template <> struct BlockTraits<TensorType::kQ2_K> : SuperBlock<84, 16, 1> {};
+template <> struct BlockTraits<TensorType::kQ3_K> : SuperBlock<110, 16, 0> {};
+template <> struct BlockTraits<TensorType::kQ4_K> : SuperBlock<144, 32, 1> {};
+template <> struct BlockTraits<TensorType::kQ5_K> : SuperBlock<176, 32, 1> {};
+template <> struct BlockTraits<TensorType::kQ6_K> : SuperBlock<210, 16, 0> {};
+template <> struct BlockTraits<TensorType::kIQ4_XS> : SuperBlock<136, 32, 0> {};
 
 HWY_INLINE float LoadHalf(const uint8_t* p) {
     const hn::CappedTag<float, 1> d;
@@ -35,11 +53,6 @@ HWY_INLINE float LoadHalf(const uint8_t* p) {
     std::memcpy(&h, p, sizeof h);
     return hn::GetLane(hn::PromoteTo(d, hn::Load(dh, &h)));
 }
-
-template <TensorType kType>
-HWY_INLINE float BlockScale(const uint8_t* block) { return LoadHalf(block); }
-template <TensorType kType>
-HWY_INLINE float BlockMin(const uint8_t* block) { return BlockTraits<kType>::kMin ? LoadHalf(block + 2) : 0.0f; }
 
 /// 0x10 in each byte whose bit of the 16 at p is set.
 template <class D>
@@ -53,23 +66,22 @@ HWY_INLINE hn::Vec<D> FifthBits(D d, const uint8_t* p) {
     return hn::IfThenElseZero(hn::TestBit(spread, hn::Load(d, kBit)), hn::Set(d, uint8_t{16}));
 }
 
-/// The 32 integers of a block, to memory aligned to 32.
+/// The 32 integers of a small block, to memory aligned to 32.
 template <TensorType kType>
-HWY_INLINE void UnpackBlock(const uint8_t* HWY_RESTRICT block, int8_t* HWY_RESTRICT out) {
+HWY_INLINE void UnpackSmall(const uint8_t* HWY_RESTRICT block, int8_t* HWY_RESTRICT out) {
     using T = BlockTraits<kType>;
     if constexpr (kType == TensorType::kQ8_0) {
-        std::memcpy(out, block + T::kValues, kBlock);
+        std::memcpy(out, block + T::kNibbles, kBlock);
     } else {
         const hn::Full128<uint8_t> d;
         const hn::Full128<int8_t> di;
         const hn::Repartition<uint16_t, decltype(d)> d16;
-        const auto bytes = hn::LoadU(d, block + T::kValues);
+        const auto bytes = hn::LoadU(d, block + T::kNibbles);
         const auto mask = hn::Set(d, uint8_t{15});
         auto lo = hn::And(bytes, mask);
         auto hi = hn::And(hn::BitCast(d, hn::ShiftRight<4>(hn::BitCast(d16, bytes))), mask);
-        if constexpr (kType == TensorType::kIQ4_NL) {
-            alignas(16) static constexpr int8_t kTable[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-            const auto table = hn::BitCast(d, hn::Load(di, kTable));
+        if constexpr (kType == TensorType::kIQ4_NL || kType == TensorType::kMXFP4) {
+            const auto table = hn::BitCast(d, hn::LoadU(di, kType == TensorType::kIQ4_NL ? kIq4Values : kFp4Values));
             lo = hn::TableLookupBytes(table, lo);
             hi = hn::TableLookupBytes(table, hi);
         }
@@ -86,6 +98,23 @@ HWY_INLINE void UnpackBlock(const uint8_t* HWY_RESTRICT block, int8_t* HWY_RESTR
     }
 }
 
+/// The scales of a block and, where it has them, what is added: value = scale q + min, for each kRun values.
+template <TensorType kType>
+HWY_INLINE void ReadScales(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT scale, float* HWY_RESTRICT min) {
+    using T = BlockTraits<kType>;
+    if constexpr (T::kValues == 256) return ReadSuperScales<kType>(block, scale, min);
+    else if constexpr (kType == TensorType::kMXFP4) scale[0] = e8m0_half(block[0]);
+    else scale[0] = LoadHalf(block);
+    if constexpr (T::kMin != 0) min[0] = LoadHalf(block + 2);
+}
+
+/// The integers of a block, to memory aligned to 32.
+template <TensorType kType>
+HWY_INLINE void UnpackBlock(const uint8_t* HWY_RESTRICT block, int8_t* HWY_RESTRICT out) {
+    if constexpr (BlockTraits<kType>::kValues == 256) UnpackSuper<kType>(block, out);
+    else UnpackSmall<kType>(block, out);
+}
+
 /// Calls f.template operator()<type>() for a quantized type.
 template <class F>
 HWY_INLINE void ForQuantized(TensorType type, const F& f) {
@@ -96,8 +125,22 @@ HWY_INLINE void ForQuantized(TensorType type, const F& f) {
         case TensorType::kQ5_1: return f.template operator()<TensorType::kQ5_1>();
         case TensorType::kQ8_0: return f.template operator()<TensorType::kQ8_0>();
         case TensorType::kIQ4_NL: return f.template operator()<TensorType::kIQ4_NL>();
+        case TensorType::kMXFP4: return f.template operator()<TensorType::kMXFP4>();
+        case TensorType::kQ2_K: return f.template operator()<TensorType::kQ2_K>();
+        case TensorType::kQ3_K: return f.template operator()<TensorType::kQ3_K>();
+        case TensorType::kQ4_K: return f.template operator()<TensorType::kQ4_K>();
+        case TensorType::kQ5_K: return f.template operator()<TensorType::kQ5_K>();
+        case TensorType::kQ6_K: return f.template operator()<TensorType::kQ6_K>();
+        case TensorType::kIQ4_XS: return f.template operator()<TensorType::kIQ4_XS>();
         default: GS_CHECK(false, "not a quantized type with a product");
     }
+}
+
+/// Values that share a scale.
+inline int RunOf(TensorType type) {
+    int run = 0;
+    ForQuantized(type, [&]<TensorType kType>() { run = BlockTraits<kType>::kRun; });
+    return run;
 }
 
 }  // namespace gs::cpu::HWY_NAMESPACE

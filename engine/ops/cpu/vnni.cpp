@@ -1,5 +1,5 @@
 // The integer product with AVX-512 VNNI. Weights become unsigned bytes (value + 128), an input q of 15 bits two signed bytes (128 h + l): two
-// vpdpbusd give an exact sum, the 128 is taken back by starting from -128 Σ q.
+// vpdpbusd give an exact sum, the 128 is taken back by starting from -Σ q, which the shift of the high part multiplies by 128.
 #include "engine/ops/cpu/kernels.h"
 
 #if defined(__x86_64__)
@@ -9,22 +9,25 @@
 #include <cstring>
 
 #include "engine/core/check.h"
+#include "engine/model/block_scales.h"
 #include "engine/ops/cpu/rounding.h"
 #include "engine/ops/cpu/vnni_input.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
+#include "engine/ops/cpu/vnni_sums.h"
 #include "engine/ops/cpu/vnni_unpack.h"
 
 namespace gs::cpu {
 namespace {
 
 size_t input_bytes(int n_in) {
-    const auto n_pairs = static_cast<size_t>(pairs_of(n_in));
-    return n_pairs * sizeof(PairInput) + (n_pairs * 8 + 63) / 64 * 64;
+    const auto n_pairs = static_cast<size_t>(pairs_of(n_in)), n_supers = static_cast<size_t>(supers_of(n_in));
+    return n_pairs * sizeof(PairInput) + n_supers * sizeof(SuperInput) + (n_pairs * 6 * sizeof(int32_t) + 63) / 64 * 64;
 }
 
-void prepare_block(const float* x, PairInput& pair, int side, int32_t* start) {
+void prepare_block(const float* x, int block, PairInput& pair, SuperInput& super, int32_t* starts32, int32_t* starts16) {
+    const int side = block % 2;
     const __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16), zero = _mm512_setzero_ps();
     const float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
     // 0 times infinity or NaN: neither may be lost in the rounding.
@@ -38,37 +41,32 @@ void prepare_block(const float* x, PairInput& pair, int side, int32_t* start) {
     const __m256i low = _mm256_set_m128i(_mm512_cvtepi32_epi8(lb), _mm512_cvtepi32_epi8(la));
     const __m256i ones = _mm256_set1_epi8(1), none = _mm256_setzero_si256();
     const __m256i fours = _mm256_add_epi32(_mm256_slli_epi32(_mm256_dpbusd_epi32(none, ones, high), 7), _mm256_dpbusd_epi32(none, ones, low));
-    const int32_t sum = _mm512_reduce_add_epi32(_mm512_zextsi256_si512(fours));
+    const __m128i twos = _mm_hadd_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+    const __m128i sums16 = _mm_hadd_epi32(twos, twos);
+    const int32_t first = _mm_cvtsi128_si32(sums16), second = _mm_extract_epi32(sums16, 1), sum = first + second;
     const float scale = largest / kLargestRounded + probe;
     _mm256_store_si256(reinterpret_cast<__m256i*>(pair.high + side * kBlock), high);
     _mm256_store_si256(reinterpret_cast<__m256i*>(pair.low + side * kBlock), low);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(pair.start + side * 8), _mm256_sub_epi32(none, _mm256_slli_epi32(fours, 7)));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(pair.start + side * 8), _mm256_sub_epi32(none, fours));
     _mm256_store_ps(pair.scale + side * 8, _mm256_set1_ps(scale));
     _mm256_store_ps(pair.sum + side * 8, _mm256_zextps128_ps256(_mm_set_ss(scale * static_cast<float>(sum))));
-    *start = -128 * sum;
+    super.sum16[2 * (block % 8)] = scale * static_cast<float>(first);
+    super.sum16[2 * (block % 8) + 1] = scale * static_cast<float>(second);
+    super.sum32[8 + block % 8] = scale * static_cast<float>(sum);
+    starts32[block] = -128 * sum;
+    starts16[2 * block] = -128 * first;
+    starts16[2 * block + 1] = -128 * second;
 }
 
 void prepare(const float* x, int n_in, std::byte* input) {
     const int n_blocks = n_in / kBlock, n_pairs = pairs_of(n_in);
-    auto* pairs = reinterpret_cast<PairInput*>(input);
-    auto* starts = reinterpret_cast<int32_t*>(input + sizeof(PairInput) * static_cast<size_t>(n_pairs));
+    const InputView view(input, n_in);
+    auto* pairs = const_cast<PairInput*>(view.pairs);
+    auto* supers = const_cast<SuperInput*>(view.supers);
     if (n_blocks % 2 != 0) std::memset(static_cast<void*>(pairs + n_pairs - 1), 0, sizeof(PairInput));
-    for (int b = 0; b < n_blocks; ++b) prepare_block(x + b * kBlock, pairs[b / 2], b % 2, starts + b);
-}
-
-/// Sums of the 16 lanes of four vectors.
-inline __m128 sum_lanes(__m512 a, __m512 b, __m512 c, __m512 d) {
-    const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-    const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-    const __m512 parts = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
-    const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(parts), _mm512_extractf32x8_ps(parts, 1));
-    return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
-}
-
-/// The exact integer sums of one pair of blocks, four values a lane.
-inline __m512i pair_sums(__m512i weights, __m512i high, __m512i low, __m512i start) {
-    const __m512i sum_high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights, high);
-    return _mm512_add_epi32(_mm512_dpbusd_epi32(start, weights, low), _mm512_slli_epi32(sum_high, 7));
+    std::memset(static_cast<void*>(supers), 0, sizeof(SuperInput) * static_cast<size_t>(supers_of(n_in)));
+    for (int b = 0; b < n_blocks; ++b)
+        prepare_block(x + b * kBlock, b, pairs[b / 2], supers[b / 8], const_cast<int32_t*>(view.starts32), const_cast<int32_t*>(view.starts16));
 }
 
 /// Adds one pair of blocks (or, at the end of a row, one block) of some rows.
@@ -79,10 +77,10 @@ inline void add_blocks(const PairInput& x, const uint8_t* blocks, size_t row_byt
     for (int r = 0; r < kRows; ++r) {
         const uint8_t* block = blocks + row_bytes * static_cast<size_t>(r);
         const __m512i weights = kPair ? load_pair<kType>(block) : load_single<kType>(block);
-        const __m512 halves = kPair ? pair_halves<kType>(block, 0) : single_half(block, 0);
+        const __m512 halves = kPair ? pair_halves<kType>(block, 0) : _mm512_set1_ps(block_scale<kType>(block));
         totals[r] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(pair_sums(weights, high, low, start)), scale), halves, totals[r]);
         if constexpr (kHasMin<kType>)
-            totals[r] = _mm512_fmadd_ps(kPair ? pair_halves<kType>(block, 1) : single_half(block, 1), _mm512_load_ps(x.sum), totals[r]);
+            totals[r] = _mm512_fmadd_ps(kPair ? pair_halves<kType>(block, 1) : _mm512_set1_ps(half_at(block + 2)), _mm512_load_ps(x.sum), totals[r]);
     }
 }
 
@@ -140,8 +138,9 @@ void multiply(const Weight& w, int row_begin, int row_end, const PairInput* x, f
 }
 
 void gemv(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out) {
-    const auto* x = reinterpret_cast<const PairInput*>(input);
-    for_quantized(w.type, [&]<TensorType kType>() { multiply<kType>(w, row_begin, row_end, x, out); });
+    if (is_super(w.type)) return vnni_super_gemv(w, row_begin, row_end, input, out);
+    const PairInput* x = InputView(input, w.n_in).pairs;
+    for_small(w.type, [&]<TensorType kType>() { multiply<kType>(w, row_begin, row_end, x, out); });
 }
 
 }  // namespace

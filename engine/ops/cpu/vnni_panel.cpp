@@ -1,4 +1,6 @@
 // Panels for the AVX-512 VNNI product: 32 rows unpacked once, multiplied with many tokens.
+#include "engine/ops/cpu/vnni_input.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -6,37 +8,87 @@
 #include <cstring>
 
 #include "engine/core/check.h"
-#include "engine/ops/cpu/vnni_input.h"
+#include "engine/model/block_scales.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #include "engine/ops/cpu/vnni_tiles.h"
+#include "engine/ops/cpu/vnni_unpack_super.h"
+#include "engine/ops/cpu/vnni_transpose.h"
 
 namespace gs::cpu {
 namespace {
 
 constexpr int kHalf = kRowsPerTile;  // rows per vector
 
-/// A block of 32 rows: [2 halves][8 groups of 4 values][16 rows][4 bytes], then scales and minima of the rows.
-struct alignas(64) PanelBlock {
-    uint8_t values[2][8][kHalf][4];
+/// Some values with one scale of 32 rows: [2 halves][groups of 4 values][16 rows][4 bytes, 128 up], then scales and minima of the rows.
+template <int kRun>
+struct alignas(64) PanelRun {
+    uint8_t values[2][kRun / 4][kHalf][4];
     float scale[2][kHalf], min[2][kHalf];
 };
 
+/// One 16-row half of a panel from rows of blocks of 32; missing rows are zero.
 template <TensorType kType>
-void pack_row(const uint8_t* row, int n_blocks, int r, PanelBlock* panel) {
-    alignas(64) uint8_t values[64];
-    const int half = r / kHalf, lane = r % kHalf;
-    for (int b = 0; b < n_blocks; ++b, row += kBytes<kType>) {
-        _mm512_store_si512(values, load_single<kType>(row));
-        for (int g = 0; g < 8; ++g) std::memcpy(panel[b].values[half][g][lane], values + 4 * g, 4);
-        panel[b].scale[half][lane] = half_at(row);
-        panel[b].min[half][lane] = kHasMin<kType> ? half_at(row + 2) : 0.0f;
+void pack_small(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks, int half, PanelRun<32>* panel) {
+    for (int b = 0; b < n_blocks; b += 2, rows += 2 * kBytes<kType>) {
+        const int n = std::min(2, n_blocks - b);
+        __m512i vectors[kHalf];
+        for (int r = 0; r < kHalf; ++r) {
+            const uint8_t* block = rows + row_bytes * static_cast<size_t>(r);
+            vectors[r] = r >= n_rows ? _mm512_setzero_si512() : n == 2 ? load_pair<kType>(block) : load_single<kType>(block);
+            for (int i = 0; i < n; ++i, block += kBytes<kType>) {
+                panel[b + i].scale[half][r] = r < n_rows ? block_scale<kType>(block) : 0.0f;
+                panel[b + i].min[half][r] = kHasMin<kType> && r < n_rows ? half_at(block + 2) : 0.0f;
+            }
+        }
+        transpose(vectors);
+        for (int g = 0; g < 8 * n; ++g) _mm512_store_si512(panel[b + g / 8].values[half][g % 8], vectors[g]);
+    }
+}
+
+template <TensorType kType, int kQuarter>
+void pack_quarter(const uint8_t* blocks, size_t row_bytes, int n_rows, int half, PanelRun<Super<kType>::kRun>* panel) {
+    constexpr int kGroups = Super<kType>::kRun / 4;
+    __m512i vectors[kHalf];
+    for (int r = 0; r < kHalf; ++r)
+        vectors[r] = r < n_rows ? load_quarter<kType, kQuarter>(blocks + row_bytes * static_cast<size_t>(r)) : _mm512_setzero_si512();
+    transpose(vectors);
+    const __m512i up = _mm512_set1_epi8(static_cast<char>(Super<kType>::kRaised != 0 ? 0 : 128));
+    for (int g = 0; g < 16; ++g) _mm512_store_si512(panel[g / kGroups].values[half][g % kGroups], _mm512_add_epi8(vectors[g], up));
+}
+
+/// The same from rows of super-blocks.
+template <TensorType kType>
+void pack_super(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks, int half, PanelRun<Super<kType>::kRun>* panel) {
+    using S = Super<kType>;
+    constexpr int kRuns = kSuper / S::kRun, kQuarterRuns = kRuns / 4;
+    for (int b = 0; b < n_blocks; ++b, rows += S::kBytes, panel += kRuns) {
+        pack_quarter<kType, 0>(rows, row_bytes, n_rows, half, panel);
+        pack_quarter<kType, 1>(rows, row_bytes, n_rows, half, panel + kQuarterRuns);
+        pack_quarter<kType, 2>(rows, row_bytes, n_rows, half, panel + 2 * kQuarterRuns);
+        pack_quarter<kType, 3>(rows, row_bytes, n_rows, half, panel + 3 * kQuarterRuns);
+        __m512i scales[kHalf], minima[kHalf];
+        for (int r = 0; r < kHalf; ++r) {
+            const uint8_t* block = rows + row_bytes * static_cast<size_t>(r);
+            scales[r] = r < n_rows ? _mm512_castps_si512(super_scales<kType>(block)) : _mm512_setzero_si512();
+            minima[r] = _mm512_setzero_si512();
+            if constexpr (kType == TensorType::kQ2_K)
+                if (r < n_rows) minima[r] = _mm512_castps_si512(q2_minima(block));
+        }
+        transpose(scales);
+        if constexpr (kType == TensorType::kQ2_K) transpose(minima);
+        for (int s = 0; s < kRuns; ++s) {
+            _mm512_store_si512(panel[s].scale[half], scales[s]);
+            // Of types with eight runs and minima, these are behind the scales.
+            constexpr bool kBehind = kType == TensorType::kQ4_K || kType == TensorType::kQ5_K;
+            _mm512_store_si512(panel[s].min[half], kBehind ? scales[(s + 8) % kHalf] : minima[s]);
+        }
     }
 }
 
 template <TensorType kType>
-void pack_tiles(const uint8_t* tile, int n_blocks, int half, PanelBlock* panel) {
+void pack_tiles(const uint8_t* tile, int n_blocks, int half, PanelRun<32>* panel) {
     for (int b = 0; b < n_blocks; ++b, tile += Tile<kType>::kSize) {
         __m512i values[8];
         load_tile<kType>(tile, values);
@@ -47,37 +99,40 @@ void pack_tiles(const uint8_t* tile, int n_blocks, int half, PanelBlock* panel) 
 }
 
 /// tile[t][32]. Both halves share each broadcast: one load for two products.
-template <int kTokens, int kHalves, bool kMin>
-void multiply_panel(const PanelBlock* panel, int n_blocks, const std::byte* const* inputs, float* tile) {
+template <int kTokens, int kHalves, int kRun, bool kMin>
+void multiply_panel(const PanelRun<kRun>* panel, int n_in, const std::byte* const* inputs, float* tile) {
+    constexpr int kGroups = kRun / 4;
     __m512 totals[kTokens][kHalves];
     for (int t = 0; t < kTokens; ++t)
         for (int h = 0; h < kHalves; ++h) totals[t][h] = _mm512_setzero_ps();
-    const int n_pairs = (n_blocks + 1) / 2;
-    for (int b = 0; b < n_blocks; ++b) {
-        __m512i w[kHalves][8];
+    for (int run = 0; run < n_in / kRun; ++run) {
+        __m512i w[kHalves][kGroups];
         for (int h = 0; h < kHalves; ++h)
-            for (int g = 0; g < 8; ++g) w[h][g] = _mm512_load_si512(panel[b].values[h][g]);
-        const int side = b % 2;
+            for (int g = 0; g < kGroups; ++g) w[h][g] = _mm512_load_si512(panel[run].values[h][g]);
+        const int first = run * kRun % 64;  // value of the pair
         for (int t = 0; t < kTokens; ++t) {
-            const auto& x = reinterpret_cast<const PairInput*>(inputs[t])[b / 2];
+            const InputView view(inputs[t], n_in);
+            const PairInput& x = view.pairs[run * kRun / 64];
             __m512i low[kHalves], high[kHalves];
             for (int h = 0; h < kHalves; ++h) {
-                low[h] = _mm512_set1_epi32(starts_of(inputs[t], n_pairs)[b]);
+                low[h] = _mm512_set1_epi32(view.starts<kRun>()[run]);
                 high[h] = _mm512_setzero_si512();
             }
-            for (int g = 0; g < 8; ++g) {
-                const __m512i xl = broadcast4(x.low + side * kBlock + 4 * g), xh = broadcast4(x.high + side * kBlock + 4 * g);
+            for (int g = 0; g < kGroups; ++g) {
+                const __m512i xl = broadcast4(x.low + first + 4 * g), xh = broadcast4(x.high + first + 4 * g);
                 for (int h = 0; h < kHalves; ++h) {
                     low[h] = _mm512_dpbusd_epi32(low[h], w[h][g], xl);
                     high[h] = _mm512_dpbusd_epi32(high[h], w[h][g], xh);
                 }
             }
-            const __m512 scale = _mm512_set1_ps(x.scale[side * 8]);
+            const __m512 scale = _mm512_set1_ps(x.scale[first / 4]);
             for (int h = 0; h < kHalves; ++h) {
                 const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(low[h], _mm512_slli_epi32(high[h], 7)));
-                totals[t][h] = _mm512_fmadd_ps(sum, _mm512_mul_ps(_mm512_load_ps(panel[b].scale[h]), scale), totals[t][h]);
-                if constexpr (kMin)
-                    totals[t][h] = _mm512_fmadd_ps(_mm512_load_ps(panel[b].min[h]), _mm512_set1_ps(x.sum[side * 8]), totals[t][h]);
+                totals[t][h] = _mm512_fmadd_ps(sum, _mm512_mul_ps(_mm512_load_ps(panel[run].scale[h]), scale), totals[t][h]);
+                if constexpr (kMin) {
+                    const float x_sum = kRun == 32 ? x.sum[first / 4] : view.supers[run / 16].sum16[run % 16];
+                    totals[t][h] = _mm512_fmadd_ps(_mm512_load_ps(panel[run].min[h]), _mm512_set1_ps(x_sum), totals[t][h]);
+                }
             }
         }
     }
@@ -85,44 +140,66 @@ void multiply_panel(const PanelBlock* panel, int n_blocks, const std::byte* cons
         for (int h = 0; h < kHalves; ++h) _mm512_store_ps(tile + t * kVnniPanelRows + h * kHalf, totals[t][h]);
 }
 
-template <int kHalves, bool kMin>
-void multiply_tokens(const PanelBlock* panel, int n_in, int n_rows, const std::byte* const* inputs, int n_tokens, float* out,
-                     ptrdiff_t stride) {
+template <int kHalves, int kRun, bool kMin>
+void multiply_tokens(const std::byte* panel, int n_in, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
+    const auto* runs = reinterpret_cast<const PanelRun<kRun>*>(panel);
     alignas(64) float tile[4 * kVnniPanelRows];
     for (int t = 0; t < n_tokens;) {
         const int n = n_tokens - t >= 4 ? 4 : 1;
-        if (n == 4) multiply_panel<4, kHalves, kMin>(panel, n_in / kBlock, inputs + t, tile);
-        else multiply_panel<1, kHalves, kMin>(panel, n_in / kBlock, inputs + t, tile);
+        if (n == 4) multiply_panel<4, kHalves, kRun, kMin>(runs, n_in, inputs + t, tile);
+        else multiply_panel<1, kHalves, kRun, kMin>(runs, n_in, inputs + t, tile);
         for (int i = 0; i < n; ++i) std::memcpy(out + (t + i) * stride, tile + i * kVnniPanelRows, sizeof(float) * static_cast<size_t>(n_rows));
         t += n;
     }
 }
 
+/// Rows that fill half a panel skip the other half.
+template <int kRun, bool kMin>
+void multiply_rows(const std::byte* panel, int n_in, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
+    const auto multiply = n_rows > kHalf ? multiply_tokens<2, kRun, kMin> : multiply_tokens<1, kRun, kMin>;
+    multiply(panel, n_in, n_rows, inputs, n_tokens, out, stride);
+}
+
 }  // namespace
 
-size_t vnni_panel_bytes(int n_in) { return static_cast<size_t>(n_in / kBlock) * sizeof(PanelBlock); }
+/// Enough for the short runs, which have more scales.
+size_t vnni_panel_bytes(int n_in) { return static_cast<size_t>(n_in / kBlock) * 2 * sizeof(PanelRun<16>); }
 
 void vnni_pack(const Weight& w, int row_begin, int row_end, std::byte* panel) {
-    if ((row_end - row_begin) % kHalf != 0) std::memset(panel, 0, vnni_panel_bytes(w.n_in));
-    for_quantized(w.type, [&]<TensorType kType>() {
-        for (int o = row_begin; o < row_end; ++o)
-            pack_row<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / kBlock, o - row_begin, reinterpret_cast<PanelBlock*>(panel));
-    });
+    for (int half = 0; half < 2 && row_begin + half * kHalf < row_end; ++half) {
+        const int first = row_begin + half * kHalf, n_rows = std::min(kHalf, row_end - first);
+        const auto* rows = reinterpret_cast<const uint8_t*>(w.row(first));
+        if (is_super(w.type))
+            for_super(w.type, [&]<TensorType kType>() {
+                pack_super<kType>(rows, w.row_bytes, n_rows, w.n_in / kSuper, half, reinterpret_cast<PanelRun<Super<kType>::kRun>*>(panel));
+            });
+        else
+            for_small(w.type, [&]<TensorType kType>() {
+                pack_small<kType>(rows, w.row_bytes, n_rows, w.n_in / kBlock, half, reinterpret_cast<PanelRun<32>*>(panel));
+            });
+    }
 }
 
 void vnni_pack_tiles(const Weight& w, int row_begin, int row_end, std::byte* panel) {
-    for_quantized(w.type, [&]<TensorType kType>() {
+    for_tiled(w.type, [&]<TensorType kType>() {
         for (int o = row_begin, half = 0; o < row_end; o += kRowsPerTile, ++half)
-            pack_tiles<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / kBlock, half, reinterpret_cast<PanelBlock*>(panel));
+            pack_tiles<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / kBlock, half, reinterpret_cast<PanelRun<32>*>(panel));
     });
 }
 
 void vnni_gemm(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
-    const auto* blocks = reinterpret_cast<const PanelBlock*>(panel);
-    const bool min = w.type == TensorType::kQ4_1 || w.type == TensorType::kQ5_1;
-    const auto multiply = n_rows > kHalf ? (min ? multiply_tokens<2, true> : multiply_tokens<2, false>)
-                                         : (min ? multiply_tokens<1, true> : multiply_tokens<1, false>);
-    multiply(blocks, w.n_in, n_rows, inputs, n_tokens, out, stride);
+    auto* multiply = multiply_rows<32, false>;
+    switch (w.type) {
+        case TensorType::kQ4_1:
+        case TensorType::kQ5_1:
+        case TensorType::kQ4_K:
+        case TensorType::kQ5_K: multiply = multiply_rows<32, true>; break;
+        case TensorType::kQ2_K: multiply = multiply_rows<16, true>; break;
+        case TensorType::kQ3_K:
+        case TensorType::kQ6_K: multiply = multiply_rows<16, false>; break;
+        default: break;
+    }
+    multiply(panel, w.n_in, n_rows, inputs, n_tokens, out, stride);
 }
 
 }  // namespace gs::cpu

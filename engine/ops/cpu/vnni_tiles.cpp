@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/core/check.h"
+#include "engine/model/block_scales.h"
 #include "engine/ops/cpu/vnni_input.h"
 
 #pragma GCC push_options
@@ -63,7 +64,7 @@ inline __m512 multiply_tiles(const uint8_t* tile, int n_blocks, const PairInput*
 void vnni_tile(const Weight& w, int row_begin, int row_end, std::byte* tiles) {
     const auto* rows = reinterpret_cast<const uint8_t*>(w.data);
     auto* out = reinterpret_cast<uint8_t*>(tiles);
-    for_quantized(w.type, [&]<TensorType kType>() {
+    for_tiled(w.type, [&]<TensorType kType>() {
         for (int o = row_begin; o < row_end; o += kRowsPerTile) {
             const size_t at = w.row_bytes * static_cast<size_t>(o);
             tile_rows<kType>(rows + at, w.row_bytes, w.n_in / kBlock, out + at);
@@ -73,11 +74,10 @@ void vnni_tile(const Weight& w, int row_begin, int row_end, std::byte* tiles) {
 
 void vnni_gemv_tiles(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out) {
     GS_CHECK(row_begin % kRowsPerTile == 0 && row_end % kRowsPerTile == 0, "a product with tiles takes whole groups of rows");
-    const auto* x = reinterpret_cast<const PairInput*>(input);
-    const int32_t* starts = starts_of(input, pairs_of(w.n_in));
-    for_quantized(w.type, [&]<TensorType kType>() {
+    const InputView x(input, w.n_in);
+    for_tiled(w.type, [&]<TensorType kType>() {
         for (int o = row_begin; o < row_end; o += kRowsPerTile, out += kRowsPerTile)
-            _mm512_storeu_ps(out, multiply_tiles<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / kBlock, x, starts));
+            _mm512_storeu_ps(out, multiply_tiles<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / kBlock, x.pairs, x.starts32));
     });
 }
 

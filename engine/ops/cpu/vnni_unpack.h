@@ -1,4 +1,4 @@
-// Blocks to unsigned bytes (value + 128) in AVX-512 registers (spec/gguf.md section 4.2). Private to vnni*.cpp, inside their target pragma.
+// Blocks of 32 to unsigned bytes (value + 128) in AVX-512 registers (spec/gguf.md section 4.2). Private to vnni*.cpp, inside their target pragma.
 #pragma once
 
 namespace gs::cpu {
@@ -12,6 +12,7 @@ template <> constexpr int kBytes<TensorType::kQ5_0> = 22;
 template <> constexpr int kBytes<TensorType::kQ5_1> = 24;
 template <> constexpr int kBytes<TensorType::kQ8_0> = 34;
 template <> constexpr int kBytes<TensorType::kIQ4_NL> = 18;
+template <> constexpr int kBytes<TensorType::kMXFP4> = 17;
 
 template <TensorType kType>
 constexpr bool kHasMin = kType == TensorType::kQ4_1 || kType == TensorType::kQ5_1;
@@ -31,6 +32,9 @@ inline __m512i nibble_table() {
         return _mm512_broadcast_i32x4(_mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, static_cast<char>(129), static_cast<char>(141),
                                                     static_cast<char>(153), static_cast<char>(166), static_cast<char>(181),
                                                     static_cast<char>(197), static_cast<char>(217), static_cast<char>(241)));
+    if constexpr (kType == TensorType::kMXFP4)
+        return _mm512_broadcast_i32x4(_mm_xor_si128(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12),
+                                                    _mm_set1_epi8(static_cast<char>(128))));
     constexpr int kZero = kType == TensorType::kQ4_0 ? 120 : kType == TensorType::kQ5_0 ? 112 : 128;
     const __m128i steps = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     return _mm512_broadcast_i32x4(_mm_add_epi8(steps, _mm_set1_epi8(static_cast<char>(kZero))));
@@ -82,12 +86,21 @@ inline __m512i load_pair(const uint8_t* block) {
     }
 }
 
+/// The scale of a block.
+template <TensorType kType>
+inline float block_scale(const uint8_t* block) {
+    if constexpr (kType == TensorType::kMXFP4) return e8m0_half(block[0]);
+    else return half_at(block);
+}
+
 /// The f16 fields of a number (0: scale, 1: minimum) of two neighbouring blocks: [a × 8, b × 8].
 template <TensorType kType>
 inline __m512 pair_halves(const uint8_t* block, int field) {
     // All of the 32 (64) bytes read lie inside the pair.
     constexpr short kSecond = kBytes<kType> / 2;
-    if constexpr (kType == TensorType::kQ8_0) {
+    if constexpr (kType == TensorType::kMXFP4) {
+        return _mm512_mask_broadcastss_ps(_mm512_set1_ps(block_scale<kType>(block)), 0xff00, _mm_set_ss(block_scale<kType>(block + kBytes<kType>)));
+    } else if constexpr (kType == TensorType::kQ8_0) {
         const __m512i index = _mm512_maskz_set1_epi16(0x0000ff00, kSecond);
         const __m512i words = _mm512_permutexvar_epi16(index, _mm512_loadu_si512(block));
         return _mm512_cvtph_ps(_mm512_castsi512_si256(words));
@@ -98,13 +111,9 @@ inline __m512 pair_halves(const uint8_t* block, int field) {
     }
 }
 
-inline __m512 single_half(const uint8_t* block, int field) {
-    return _mm512_set1_ps(half_at(block + 2 * field));
-}
-
-/// Calls f.template operator()<type>() for a quantized type.
+/// Calls f.template operator()<type>() for a type of blocks of 32.
 template <class F>
-void for_quantized(TensorType type, const F& f) {
+void for_small(TensorType type, const F& f) {
     switch (type) {
         case TensorType::kQ4_0: return f.template operator()<TensorType::kQ4_0>();
         case TensorType::kQ4_1: return f.template operator()<TensorType::kQ4_1>();
@@ -112,7 +121,8 @@ void for_quantized(TensorType type, const F& f) {
         case TensorType::kQ5_1: return f.template operator()<TensorType::kQ5_1>();
         case TensorType::kQ8_0: return f.template operator()<TensorType::kQ8_0>();
         case TensorType::kIQ4_NL: return f.template operator()<TensorType::kIQ4_NL>();
-        default: GS_CHECK(false, "not a quantized type with a product");
+        case TensorType::kMXFP4: return f.template operator()<TensorType::kMXFP4>();
+        default: GS_CHECK(false, "not a type of blocks of 32 with a product");
     }
 }
 

@@ -1,0 +1,95 @@
+// The AVX-512 VNNI product of one token with super-blocks, read in place.
+#include "engine/ops/cpu/vnni_input.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/core/check.h"
+#include "engine/model/block_scales.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
+#include "engine/ops/cpu/vnni_sums.h"
+#include "engine/ops/cpu/vnni_unpack.h"
+#include "engine/ops/cpu/vnni_unpack_super.h"
+
+namespace gs::cpu {
+namespace {
+
+/// The scale of every lane of a quarter, from the scales of the block.
+template <int kRun, int kQuarter>
+inline __m512 quarter_scales(__m512 scales) {
+    constexpr int k = 64 / kRun * kQuarter, s = kRun == 16 ? 1 : 0;  // run of lane 0; runs advance every 4 or 8 lanes
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(k, k, k, k, k + s, k + s, k + s, k + s, k + 1 + s, k + 1 + s, k + 1 + s, k + 1 + s, k + 1 + 2 * s,
+                                                   k + 1 + 2 * s, k + 1 + 2 * s, k + 1 + 2 * s),
+                                 scales);
+}
+
+template <TensorType kType, int kRows, int kQuarter>
+inline void add_quarter(const PairInput& x, const uint8_t* blocks, size_t row_bytes, const __m512* scales, __m512* totals) {
+    using S = Super<kType>;
+    const __m512i high = _mm512_load_si512(x.high), low = _mm512_load_si512(x.low);
+    const __m512i start = S::kRaised != 0 ? _mm512_load_si512(x.start) : _mm512_setzero_si512();
+    const __m512 scale = _mm512_load_ps(x.scale);
+    for (int r = 0; r < kRows; ++r) {
+        const __m512i weights = load_quarter<kType, kQuarter>(blocks + row_bytes * static_cast<size_t>(r));
+        const __m512 sum = _mm512_cvtepi32_ps(pair_sums(weights, high, low, start));
+        totals[r] = _mm512_fmadd_ps(_mm512_mul_ps(sum, scale), quarter_scales<S::kRun, kQuarter>(scales[r]), totals[r]);
+    }
+}
+
+/// Adds one super-block of some rows.
+template <TensorType kType, int kRows>
+inline void add_super(const PairInput* x, const SuperInput& super, const uint8_t* blocks, size_t row_bytes, __m512* totals) {
+    __m512 scales[kRows];
+    for (int r = 0; r < kRows; ++r) {
+        const uint8_t* block = blocks + row_bytes * static_cast<size_t>(r);
+        scales[r] = super_scales<kType>(block);
+        if constexpr (kType == TensorType::kQ2_K) totals[r] = _mm512_fmadd_ps(q2_minima(block), _mm512_load_ps(super.sum16), totals[r]);
+        if constexpr (kType == TensorType::kQ4_K || kType == TensorType::kQ5_K)
+            totals[r] = _mm512_fmadd_ps(scales[r], _mm512_load_ps(super.sum32), totals[r]);
+    }
+    add_quarter<kType, kRows, 0>(x[0], blocks, row_bytes, scales, totals);
+    add_quarter<kType, kRows, 1>(x[1], blocks, row_bytes, scales, totals);
+    add_quarter<kType, kRows, 2>(x[2], blocks, row_bytes, scales, totals);
+    add_quarter<kType, kRows, 3>(x[3], blocks, row_bytes, scales, totals);
+}
+
+template <TensorType kType, int kRows>
+inline void multiply_rows(const uint8_t* first_row, size_t row_bytes, int n_blocks, const InputView& x, float* out) {
+    __m512 totals[kRows];
+    for (int r = 0; r < kRows; ++r) totals[r] = _mm512_setzero_ps();
+    // Rows come from memory in one stream: as many bytes as a step takes are asked for, some rows ahead.
+    constexpr int kStepBytes = Super<kType>::kBytes * kRows;
+    const uint8_t* ahead = first_row + std::max<size_t>(2 * kRows * row_bytes, 4096);
+    const uint8_t* blocks = first_row;
+    for (int b = 0; b < n_blocks; ++b, blocks += Super<kType>::kBytes, ahead += kStepBytes) {
+        for (int i = 0; i < kStepBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T0);
+        add_super<kType, kRows>(x.pairs + 4 * b, x.supers[b], blocks, row_bytes, totals);
+    }
+    if constexpr (kRows == 4) _mm_storeu_ps(out, sum_lanes(totals[0], totals[1], totals[2], totals[3]));
+    else
+        for (int r = 0; r < kRows; ++r) out[r] = _mm_cvtss_f32(sum_lanes(totals[r], totals[r], totals[r], totals[r]));
+}
+
+}  // namespace
+
+bool is_super(TensorType type) { return tensor_type_info(type).block_values == kSuper; }
+
+void vnni_super_gemv(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out) {
+    const InputView x(input, w.n_in);
+    const auto* rows = reinterpret_cast<const uint8_t*>(w.data);
+    for_super(w.type, [&]<TensorType kType>() {
+        int o = row_begin;
+        for (; o + 4 <= row_end; o += 4, out += 4)
+            multiply_rows<kType, 4>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, w.n_in / kSuper, x, out);
+        for (; o < row_end; ++o, ++out) multiply_rows<kType, 1>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, w.n_in / kSuper, x, out);
+    });
+}
+
+}  // namespace gs::cpu
+#pragma GCC pop_options
+#endif
