@@ -107,6 +107,13 @@ bool VirtualDisplay::input(const std::vector<std::string>& arguments) const {
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+bool VirtualDisplay::key(const std::string& chord) const {
+    const size_t plus = chord.rfind('+');
+    if (plus == std::string::npos) return input({"keydown", chord, "sleep", "0.2", "keyup", chord, "sleep", "0.1"});
+    const std::string modifier = chord.substr(0, plus), key = chord.substr(plus + 1);
+    return input({"keydown", modifier, "sleep", "0.2", "keydown", key, "sleep", "0.2", "keyup", key, "sleep", "0.2", "keyup", modifier, "sleep", "0.1"});
+}
+
 bool VirtualDisplay::drag(ImVec2 from, ImVec2 to) const {
     const auto at = [](ImVec2 p) { return std::vector<std::string>{number(p.x), number(p.y)}; };
     const auto a = at(from), middle = at({(from.x + to.x) / 2, to.y}), b = at(to);

@@ -34,7 +34,8 @@ public:
     bool drag(ImVec2 from, ImVec2 to) const;
     /// With a pause between the events, because several within one frame are one event to the window.
     bool type(const std::string& text) const { return input({"type", "--delay", "60", text}); }
-    bool key(const std::string& chord) const { return input({"key", "--delay", "120", chord}); }
+    /// A key, or one with a modifier: "Return", "ctrl+q". Pressed and let go over some frames, as a hand would.
+    bool key(const std::string& chord) const;
 
 private:
     static std::string number(float v) { return std::to_string(static_cast<int>(v)); }

@@ -136,7 +136,8 @@ TEST(Router, SparseMixerLeavesOutWhatWasChosenOrMasked) {
     route(spec, masked, ties, {}, row);
     EXPECT_FLOAT_EQ(row.weights[0], 0.5f);
     EXPECT_FLOAT_EQ(row.weights[1], 1);
-    route(spec, policy_of(GateRule::kTopK, 4), {-3, -1, -2, -1.0001f}, {}, row);
+    const std::vector<float> negative{-3, -1, -2, -1.0001f};
+    route(spec, policy_of(GateRule::kTopK, 4), negative, {}, row);
     EXPECT_EQ(row.ids, (std::vector<int32_t>{1, 3, 2, 0}));
     for (const float w : row.weights) EXPECT_TRUE(w > 0 && w <= 1) << "negative logits too";
     EXPECT_NEAR(row.weights[0], 1 / (1 + std::exp(-0.0001)), 1e-6);
