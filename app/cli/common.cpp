@@ -24,9 +24,17 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
         ->check(CLI::IsMember({"fast", "exact"}))->capture_default_str();
     command.add_option("--engine", options.engine, "cpu, or reference: the slow oracle")->check(CLI::IsMember({"cpu", "reference"}))
         ->capture_default_str();
-    command.add_option("--reading", options.reading, "where they differ: decide as llama.cpp does, or as the authors' reference code")
-        ->check(CLI::IsMember({"llamacpp", "reference"}))->capture_default_str();
+    add_reading_option(command, options.reading);
     command.add_option("-c,--context", options.n_ctx, "context length in tokens; 0 = the trained one, at most 4096")->check(CLI::Range(0, 1 << 20));
+}
+
+void add_reading_option(CLI::App& command, std::string& reading) {
+    command.add_option("--reading", reading, "where they differ: decide as llama.cpp does, or as the authors' reference code")
+        ->check(CLI::IsMember({"llamacpp", "reference"}))->capture_default_str();
+}
+
+gs::Reading parse_reading(const std::string& text) {
+    return text == gs::name_of(gs::Reading::kReference) ? gs::Reading::kReference : gs::Reading::kLlamaCpp;
 }
 
 std::shared_ptr<gs::Ops> make_ops(const EngineOptions& options) {
@@ -38,7 +46,7 @@ std::shared_ptr<gs::Ops> make_ops(const EngineOptions& options) {
 gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& options) {
     const bool show_progress = isatty(STDERR_FILENO);
     gs::LoadOptions load{.n_ctx = options.n_ctx, .cancel = &interrupt_flag()};
-    if (options.reading == gs::name_of(gs::Reading::kReference)) load.reading = gs::Reading::kReference;
+    load.reading = parse_reading(options.reading);
     if (show_progress)
         load.progress = [](uint64_t done, uint64_t total) {
             fmt::print(stderr, "\rloading {} of {} MB", done / 1000000, total / 1000000);

@@ -28,6 +28,9 @@ struct EngineOptions {
     int n_ctx = 0;
 };
 void add_engine_options(CLI::App& command, EngineOptions& options);
+/// --reading, for those without the others.
+void add_reading_option(CLI::App& command, std::string& reading);
+gs::Reading parse_reading(const std::string& text);
 std::shared_ptr<gs::Ops> make_ops(const EngineOptions& options);
 /// Loads the model with progress on stderr (on a terminal) and its warnings.
 gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& options);

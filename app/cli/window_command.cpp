@@ -28,6 +28,7 @@ void add_window_options(CLI::App& root, WindowArguments& a) {
     root.add_option("--scale", a.scale, "size of everything, 0.75 to 3; default: the display's")->check(CLI::Range(0.75, 3.0));
     root.add_option("--size", a.size, "size of the window in pixels")->capture_default_str();
     root.add_option("--threads", a.n_threads, "engine threads; 0 = all cores")->check(CLI::Range(0, 1024));
+    add_reading_option(root, a.reading);
     root.add_flag("--exact", a.exact, "f32 activations instead of 16-bit ones");
     root.add_option("--config", a.config_dir, "folder of settings and layout");
     root.add_flag("--safe-mode", a.safe_mode, "ignore settings and layout");
@@ -35,7 +36,13 @@ void add_window_options(CLI::App& root, WindowArguments& a) {
     root.add_option("--exit-after", a.exit_after_seconds, "close after so many seconds (tests)")->group("");
 }
 
-int open_window([[maybe_unused]] const WindowArguments& a) {
+int open_window(const WindowArguments& a) {
+    if (std::error_code ignored; !a.file.empty() && !std::filesystem::exists(a.file, ignored)) {
+        const bool is_word = a.file.find_first_of("./") == std::string::npos;   // a mistyped command rather than a path
+        return fail({is_word ? gs::ErrorKind::kUsage : gs::ErrorKind::kInput, "no_such_file", "Cannot open " + a.file,
+                     is_word ? "it is neither a command nor a file" : "there is no such file",
+                     "See gatescope --help for the commands; a file is a model (.gguf) or a recorded run (.safetensors)"});
+    }
 #ifdef GATESCOPE_HAVE_WINDOW
     WindowOptions options{.file = a.file,
                           .prompt = a.prompt,
@@ -46,13 +53,8 @@ int open_window([[maybe_unused]] const WindowArguments& a) {
                           .safe_mode = a.safe_mode,
                           .validate = a.validate,
                           .exit_after_seconds = a.exit_after_seconds,
+                          .reading = parse_reading(a.reading),
                           .ops = {.n_threads = a.n_threads, .precision = a.exact ? gs::Precision::kExact : gs::Precision::kFast}};
-    if (std::error_code ignored; !a.file.empty() && !std::filesystem::exists(a.file, ignored)) {
-        const bool is_word = a.file.find_first_of("./") == std::string::npos;   // a mistyped command rather than a path
-        return fail({is_word ? gs::ErrorKind::kUsage : gs::ErrorKind::kInput, "no_such_file", "Cannot open " + a.file,
-                     is_word ? "it is neither a command nor a file" : "there is no such file",
-                     "See gatescope --help for the commands; a file is a model (.gguf) or a recorded run (.safetensors)"});
-    }
     if (!parse_size(a.size, options.width, options.height))
         return fail({gs::ErrorKind::kUsage, "bad_size", "--size " + a.size, "not WIDTHxHEIGHT with 320 to 16384 pixels each", "For example --size 1600x900"});
     return run_window(options);

@@ -20,6 +20,7 @@ struct WindowOptions {
     bool safe_mode = false;         ///< ignore settings and layout
     bool validate = false;          ///< Vulkan validation layer on; messages to stderr
     double exit_after_seconds = 0;  ///< for tests; 0: until closed
+    gs::Reading reading = gs::Reading::kLlamaCpp;
     gs::OpsOptions ops;
     bool reference_ops = false;
 };

@@ -126,7 +126,8 @@ TEST(InfoCommand, EstimatesMemoryBeforeLoading) {
 TEST(VerifyCommand, PassesAGoldenModelInTheDocumentedSchema) {
     const ProgramResult r = run_program({"verify", std::string(GATESCOPE_GOLDENS) + "/models/olmoe", "--json"});
     EXPECT_EQ(r.exit_code, 0) << r.err << r.out;
-    for (const auto& c : r.json()["cases"]) {
+    const auto j = r.json();
+    for (const auto& c : j["cases"]) {
         EXPECT_TRUE(c["pass"].get<bool>()) << c.dump();
         EXPECT_TRUE(c.contains("case") && c.contains("max_abs_logit_diff") && c.contains("expert_agreement"));
     }
