@@ -74,15 +74,7 @@ bool has_fast_product(TensorType type) {
 }
 
 bool has_tiles(TensorType type) {
-    switch (type) {
-        case TensorType::kQ4_0:
-        case TensorType::kQ4_1:
-        case TensorType::kQ5_0:
-        case TensorType::kQ5_1:
-        case TensorType::kQ8_0:
-        case TensorType::kIQ4_NL: return true;
-        default: return false;
-    }
+    return has_fast_product(type) && tensor_type_info(type).block_values == kBlock && type != TensorType::kMXFP4;
 }
 
 }  // namespace gs::cpu

@@ -58,15 +58,10 @@ inline __m512i broadcast4(const int8_t* p) {
 /// Calls f.template operator()<type>() for a type that has_tiles.
 template <class F>
 void for_tiled(TensorType type, const F& f) {
-    switch (type) {
-        case TensorType::kQ4_0: return f.template operator()<TensorType::kQ4_0>();
-        case TensorType::kQ4_1: return f.template operator()<TensorType::kQ4_1>();
-        case TensorType::kQ5_0: return f.template operator()<TensorType::kQ5_0>();
-        case TensorType::kQ5_1: return f.template operator()<TensorType::kQ5_1>();
-        case TensorType::kQ8_0: return f.template operator()<TensorType::kQ8_0>();
-        case TensorType::kIQ4_NL: return f.template operator()<TensorType::kIQ4_NL>();
-        default: GS_CHECK(false, "not a type with tiles");
-    }
+    GS_CHECK(has_tiles(type), "not a type with tiles");
+    for_small(type, [&]<TensorType kType>() {
+        if constexpr (kType != TensorType::kMXFP4) f.template operator()<kType>();
+    });
 }
 
 }  // namespace
