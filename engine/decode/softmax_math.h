@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <span>
 
+#include "engine/routing/vec4.h"
+
 namespace gs {
 
 /// exp(x) for x <= 0, within 4 ulp; below -700 as exp(-700), which is about 1e-304. NaN is not allowed.
@@ -24,24 +26,9 @@ inline double exp_nonpositive(double x) {
     return std::bit_cast<double>(bits);
 }
 
-/// The same in f32 for an array: within 2 ulp, 0 below -87.3. Cephes' expf polynomial, four values at a time even without AVX.
+/// The same in f32 for an array: within 2 ulp, 0 below -87.3.
 inline void exp_nonpositive(std::span<float> values) {
-    for (float& value : values) {
-        constexpr float kRound = 12582912.0f, kLowest = -87.3f;   // 1.5 * 2^23
-        const float x = value < kLowest ? kLowest : value;
-        const float shifted = x * 1.44269504088896341f + kRound;
-        const float n = shifted - kRound;
-        const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
-        float p = 1.9875691500e-4f;
-        p = p * r + 1.3981999507e-3f;
-        p = p * r + 8.3334519073e-3f;
-        p = p * r + 4.1665795894e-2f;
-        p = p * r + 1.6666665459e-1f;
-        p = p * r + 5.0000001201e-1f;
-        p = p * r * r + r + 1.0f;
-        const float e = std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(shifted) << 23));
-        value = value < kLowest ? 0.0f : e;
-    }
+    each4(values, 0, [](F4 x) { return exp_nonpositive(x); });
 }
 
 }  // namespace gs
