@@ -34,10 +34,10 @@ Result<int> choose_context(const ModelSpec& spec, int asked) {
 }
 
 /// Keys, values and activations must fit in memory; weights are mapped and may be larger than it.
-Result<void> check_memory(const ModelSpec& spec, const ModelSizes& sizes, int n_ctx, uint64_t available) {
-    const uint64_t kv = kv_bytes(spec, static_cast<uint64_t>(n_ctx)), work = work_bytes(spec);
+Result<void> check_memory(const ModelSpec& spec, const ModelSizes& sizes, int n_ctx, KvType kv_type, uint64_t available) {
+    const uint64_t kv = kv_bytes(spec, static_cast<uint64_t>(n_ctx), kv_type), work = work_bytes(spec);
     if (available == 0 || (kv <= available && work <= available - kv)) return {};
-    const uint64_t fitting = work < available ? (available - work) / kv_bytes(spec, 1) : 0;
+    const uint64_t fitting = work < available ? (available - work) / kv_bytes(spec, 1, kv_type) : 0;
     return Error{ErrorKind::kRun, "out_of_memory", "Not enough memory for this model",
                  fmt::format("a context of {} needs {} for keys and values and {} for activations (and {} of mapped weights); {} are available", n_ctx,
                              size_text(kv), size_text(work), size_text(sizes.weight_bytes), size_text(available)),
@@ -117,7 +117,7 @@ Result<std::shared_ptr<const Model>> Model::load(const std::filesystem::path& pa
     auto model = std::make_shared<Model>();
     GS_TRY(model->n_ctx, choose_context(plan->spec, options.n_ctx));
     const uint64_t available = available_memory();
-    GS_TRY_VOID(check_memory(plan->spec, plan->sizes, model->n_ctx, available));
+    GS_TRY_VOID(check_memory(plan->spec, plan->sizes, model->n_ctx, options.kv_type, available));
     if (options.cancel && options.cancel->is_set()) return cancelled();
     auto tokenizer = Tokenizer::create(file, plan->warnings);
     if (!tokenizer) return name_file(tokenizer.error(), path);
@@ -148,7 +148,7 @@ Result<std::shared_ptr<const Model>> Model::load(const std::filesystem::path& pa
     return std::shared_ptr<const Model>(std::move(model));
 }
 
-Result<ModelEstimate> estimate_model(const std::filesystem::path& path, int n_ctx) {
+Result<ModelEstimate> estimate_model(const std::filesystem::path& path, int n_ctx, KvType kv_type) {
     GS_TRY(const GgufFile file, GgufFile::open(path));
     Result<Plan> plan = make_plan(file, Reading::kLlamaCpp);   // sizes are the same in any reading
     if (!plan) return name_file(plan.error(), path);
@@ -156,7 +156,7 @@ Result<ModelEstimate> estimate_model(const std::filesystem::path& path, int n_ct
     ModelEstimate estimate;
     estimate.file_bytes = file.n_bytes();
     estimate.weight_bytes = plan->sizes.weight_bytes;
-    estimate.kv_bytes = kv_bytes(plan->spec, static_cast<uint64_t>(context));
+    estimate.kv_bytes = kv_bytes(plan->spec, static_cast<uint64_t>(context), kv_type);
     estimate.work_bytes = work_bytes(plan->spec);
     estimate.total_params = plan->sizes.total_params;
     estimate.active_params = plan->sizes.active_params;

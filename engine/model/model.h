@@ -20,12 +20,16 @@
 
 namespace gs {
 
+/// How keys and values of past tokens are kept.
+enum class KvType : uint8_t { kF32, kF16 };
+constexpr size_t kv_value_bytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+
 /// Bytes a model will need, known from the header alone.
 struct ModelEstimate {
     ModelSpec spec;
     uint64_t file_bytes = 0;
     uint64_t weight_bytes = 0;          ///< tensors in use, mapped from the file
-    uint64_t kv_bytes = 0;              ///< f32 K and V for n_ctx positions
+    uint64_t kv_bytes = 0;              ///< K and V for n_ctx positions
     uint64_t work_bytes = 0;            ///< activations of one batch
     uint64_t total_params = 0, active_params = 0;
     uint64_t memory_available = 0;      ///< of this machine (MemAvailable), 0 if unknown
@@ -35,6 +39,7 @@ struct ModelEstimate {
 struct LoadOptions {
     int n_ctx = 0;                                        ///< context to configure; 0 = min(trained, 4096)
     Reading reading = Reading::kLlamaCpp;
+    KvType kv_type = KvType::kF16;                        ///< that will be asked for: decides whether the context fits
     std::function<void(uint64_t done, uint64_t total)> progress;   ///< bytes of weights brought into memory; called from the loading thread
     const CancelFlag* cancel = nullptr;                   ///< polled at least every 20 ms
 };
@@ -69,7 +74,7 @@ private:
     std::unique_ptr<GgufFile> m_file;   ///< keeps the mapping alive
 };
 
-Result<ModelEstimate> estimate_model(const std::filesystem::path& path, int n_ctx);
+Result<ModelEstimate> estimate_model(const std::filesystem::path& path, int n_ctx, KvType kv_type = KvType::kF16);
 /// Spec, weights and sizes from an open file, every shape checked against the metadata (R20, R22) before any use.
 Result<ModelSpec> read_model_spec(const GgufFile& file, Reading reading = Reading::kLlamaCpp);
 Result<ModelWeights> bind_weights(const GgufFile& file, ModelSpec& spec, std::vector<std::string>& warnings);

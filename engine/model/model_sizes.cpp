@@ -68,9 +68,9 @@ ModelSizes measure_model(const ModelSpec& spec, const ModelWeights& weights) {
     return sizes;
 }
 
-uint64_t kv_bytes(const ModelSpec& spec, uint64_t n_ctx) {
+uint64_t kv_bytes(const ModelSpec& spec, uint64_t n_ctx, KvType type) {
     const auto width = static_cast<uint64_t>(spec.k_width() + spec.v_width());
-    return multiply(multiply(static_cast<uint64_t>(spec.n_layers) * width, sizeof(float)), n_ctx);
+    return multiply(multiply(static_cast<uint64_t>(spec.n_layers) * width, kv_value_bytes(type)), n_ctx);
 }
 
 uint64_t work_bytes(const ModelSpec& spec) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "engine/model/model.h"
 #include "engine/model/model_spec.h"
 #include "engine/model/weights.h"
 
@@ -17,8 +18,8 @@ struct ModelSizes {
 };
 ModelSizes measure_model(const ModelSpec& spec, const ModelWeights& weights);
 
-/// f32 keys and values for n_ctx positions. Saturates at 2^64 - 1 (R24).
-uint64_t kv_bytes(const ModelSpec& spec, uint64_t n_ctx);
+/// Keys and values for n_ctx positions. Saturates at 2^64 - 1 (R24).
+uint64_t kv_bytes(const ModelSpec& spec, uint64_t n_ctx, KvType type);
 /// Activations of one batch of 512 tokens, and logits of one.
 uint64_t work_bytes(const ModelSpec& spec);
 /// MemAvailable of this machine; 0 if unknown.

@@ -21,9 +21,9 @@ void CpuOps::take_inputs(Rows x, bool fast, Scratch& scratch, Inputs& inputs) {
         for (int t = 0; t < x.n_rows; ++t) prepare(t, 0);
 }
 
-/// Chunks of some 100 KB at most and enough of them to balance, in whole groups of rows (what the inner loops take at once).
+/// Chunks that memory streams well (each starts cold) and enough of them to balance, in whole groups of rows (what the inner loops take at once).
 int CpuOps::rows_per_chunk(size_t row_bytes, size_t all_bytes) const {
-    const size_t wanted = std::clamp<size_t>(all_bytes / (static_cast<size_t>(m_pool.n_threads()) * 6), 8 << 10, 96 << 10);
+    const size_t wanted = std::clamp<size_t>(all_bytes / (static_cast<size_t>(m_pool.n_threads()) * 6), 8 << 10, 256 << 10);
     return static_cast<int>(std::max<size_t>(1, wanted / std::max<size_t>(row_bytes, 1) / kRowsPerTile)) * kRowsPerTile;
 }
 
@@ -117,6 +117,10 @@ void CpuOps::linear_transposed(Rows x, const Weight& weight, Rows out) {
 void CpuOps::panel_product(const Weight& w, const std::byte* const* inputs, int n_tokens, int begin, int end, float* out, ptrdiff_t stride,
                            int thread) {
     const MatmulKernels& p = product(w);
+    if (n_tokens <= kGemvTokens) {
+        for (int t = 0; t < n_tokens; ++t) p.gemv(w, begin, end, inputs[t], out + t * stride);
+        return;
+    }
     std::byte* panel = m_threads[static_cast<size_t>(thread)].panel.reserve(p.panel_bytes(w.n_in));
     for (int o = begin; o < end; o += p.panel_rows) {
         const int n = std::min(p.panel_rows, end - o);

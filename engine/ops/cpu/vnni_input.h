@@ -14,43 +14,64 @@ namespace gs::cpu {
 
 constexpr int kSuper = 256;   ///< values per super-block
 
-/// Two blocks of one token. Every vector is laid out as the lanes of a product meet it.
+/// Two blocks of one token: q = 128 high + low.
 struct alignas(64) PairInput {
-    int8_t high[64], low[64];   ///< q = 128 high + low
+    int8_t high[64], low[64];
+};
+
+/// Of two blocks, for a product with rows as they are: laid out as the lanes meet it, lanes 0..7 the first block, 8..15 the second.
+struct alignas(64) PairLanes {
     int32_t start[16];          ///< minus the sum of the four q of each lane
-    float scale[16];            ///< scale of block 0 in lanes 0..7, of block 1 in 8..15
+    float scale[16];
     float sum[16];              ///< scale * Σ q in lanes 0 and 8, else 0: what a block's minimum multiplies
 };
 
-/// Eight blocks of one token: what the minima of a super-block multiply.
+/// Of eight blocks: what the scales and the minima of a super-block multiply.
 struct alignas(64) SuperInput {
+    float scale16[16];          ///< scale of each 16 values (two lanes a block)
+    float scale32[16];          ///< of each 32 values in lanes 0..7, else 0
     float sum16[16];            ///< scale * Σ q of each 16 values
     float sum32[16];            ///< of each 32 values in lanes 8..15, else 0
 };
 
-/// Where the parts of an input of n_in values are: pairs, super-blocks, then for panels -128 Σ q of every 32 and of every 16 values.
-struct InputView {
-    const PairInput* pairs;
-    const SuperInput* supers;
-    const int32_t *starts32, *starts16;
+/// Of 32 or 16 values, for panels and tiles: few bytes, because a panel meets those of many tokens.
+struct RunInput {
+    float scale, sum;           ///< sum = scale * Σ q
+    int32_t start;              ///< -128 Σ q
+};
 
+/// Where the parts of an input of n_in values are.
+struct InputView {
+    const PairInput* pairs = nullptr;
+    const PairLanes* lanes = nullptr;
+    const SuperInput* supers = nullptr;
+    const RunInput *runs32 = nullptr, *runs16 = nullptr;
+
+    InputView() = default;
     InputView(const std::byte* input, int n_in);
     template <int kRun>
-    const int32_t* starts() const { return kRun == 16 ? starts16 : starts32; }
+    const RunInput* runs() const { return kRun == 16 ? runs16 : runs32; }
+    static size_t n_bytes(int n_in);
 };
 
 inline int pairs_of(int n_in) { return (n_in / kBlock + 1) / 2; }
 inline int supers_of(int n_in) { return (n_in + kSuper - 1) / kSuper; }
 
 inline InputView::InputView(const std::byte* input, int n_in)
-    : pairs(reinterpret_cast<const PairInput*>(input)), supers(reinterpret_cast<const SuperInput*>(pairs + pairs_of(n_in))),
-      starts32(reinterpret_cast<const int32_t*>(supers + supers_of(n_in))), starts16(starts32 + 2 * pairs_of(n_in)) {}
+    : pairs(reinterpret_cast<const PairInput*>(input)), lanes(reinterpret_cast<const PairLanes*>(pairs + pairs_of(n_in))),
+      supers(reinterpret_cast<const SuperInput*>(lanes + pairs_of(n_in))), runs32(reinterpret_cast<const RunInput*>(supers + supers_of(n_in))),
+      runs16(runs32 + 2 * pairs_of(n_in)) {}
+
+inline size_t InputView::n_bytes(int n_in) {
+    const auto n_pairs = static_cast<size_t>(pairs_of(n_in)), n_supers = static_cast<size_t>(supers_of(n_in));
+    return n_pairs * (sizeof(PairInput) + sizeof(PairLanes)) + n_supers * sizeof(SuperInput) + (n_pairs * 6 * sizeof(RunInput) + 63) / 64 * 64;
+}
 
 // vnni_super.cpp
 bool is_super(TensorType type);
 void vnni_super_gemv(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out);
 
-// vnni_panel.cpp
+// vnni_panel.cpp, vnni_gemm.cpp
 size_t vnni_panel_bytes(int n_in);
 void vnni_pack(const Weight& w, int row_begin, int row_end, std::byte* panel);
 void vnni_gemm(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride);

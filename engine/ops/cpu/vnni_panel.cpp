@@ -1,17 +1,17 @@
-// Panels for the AVX-512 VNNI product: 32 rows unpacked once, multiplied with many tokens.
+// Panels for the AVX-512 VNNI product: 32 rows unpacked once, to be multiplied with many tokens (vnni_gemm.cpp).
 #include "engine/ops/cpu/vnni_input.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "engine/core/check.h"
 #include "engine/model/block_scales.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
+#include "engine/ops/cpu/vnni_panel.h"
 #include "engine/ops/cpu/vnni_tiles.h"
 #include "engine/ops/cpu/vnni_unpack_super.h"
 #include "engine/ops/cpu/vnni_transpose.h"
@@ -19,14 +19,11 @@
 namespace gs::cpu {
 namespace {
 
-constexpr int kHalf = kRowsPerTile;  // rows per vector
-
-/// Some values with one scale of 32 rows: [2 halves][groups of 4 values][16 rows][4 bytes, 128 up], then scales and minima of the rows.
-template <int kRun>
-struct alignas(64) PanelRun {
-    uint8_t values[2][kRun / 4][kHalf][4];
-    float scale[2][kHalf], min[2][kHalf];
-};
+/// Asks for what the next panel will be made of, to be there when the products with this one are done.
+inline void fetch_ahead(const uint8_t* block, size_t row_bytes, int n_bytes) {
+    const uint8_t* next = block + kVnniPanelRows * row_bytes;
+    for (int i = 0; i < n_bytes; i += 64) _mm_prefetch(next + i, _MM_HINT_T1);
+}
 
 /// One 16-row half of a panel from rows of blocks of 32; missing rows are zero.
 template <TensorType kType>
@@ -36,6 +33,7 @@ void pack_small(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks,
         __m512i vectors[kHalf];
         for (int r = 0; r < kHalf; ++r) {
             const uint8_t* block = rows + row_bytes * static_cast<size_t>(r);
+            fetch_ahead(block, row_bytes, 2 * kBytes<kType>);
             vectors[r] = r >= n_rows ? _mm512_setzero_si512() : n == 2 ? load_pair<kType>(block) : load_single<kType>(block);
             for (int i = 0; i < n; ++i, block += kBytes<kType>) {
                 panel[b + i].scale[half][r] = r < n_rows ? block_scale<kType>(block) : 0.0f;
@@ -71,6 +69,7 @@ void pack_super(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks,
         __m512i scales[kHalf], minima[kHalf];
         for (int r = 0; r < kHalf; ++r) {
             const uint8_t* block = rows + row_bytes * static_cast<size_t>(r);
+            fetch_ahead(block, row_bytes, S::kBytes);
             scales[r] = r < n_rows ? _mm512_castps_si512(super_scales<kType>(block)) : _mm512_setzero_si512();
             minima[r] = _mm512_setzero_si512();
             if constexpr (kType == TensorType::kQ2_K)
@@ -98,68 +97,6 @@ void pack_tiles(const uint8_t* tile, int n_blocks, int half, PanelRun<32>* panel
     }
 }
 
-/// tile[t][32]. Both halves share each broadcast: one load for two products.
-template <int kTokens, int kHalves, int kRun, bool kMin>
-void multiply_panel(const PanelRun<kRun>* panel, int n_in, const std::byte* const* inputs, float* tile) {
-    constexpr int kGroups = kRun / 4;
-    __m512 totals[kTokens][kHalves];
-    for (int t = 0; t < kTokens; ++t)
-        for (int h = 0; h < kHalves; ++h) totals[t][h] = _mm512_setzero_ps();
-    for (int run = 0; run < n_in / kRun; ++run) {
-        __m512i w[kHalves][kGroups];
-        for (int h = 0; h < kHalves; ++h)
-            for (int g = 0; g < kGroups; ++g) w[h][g] = _mm512_load_si512(panel[run].values[h][g]);
-        const int first = run * kRun % 64;  // value of the pair
-        for (int t = 0; t < kTokens; ++t) {
-            const InputView view(inputs[t], n_in);
-            const PairInput& x = view.pairs[run * kRun / 64];
-            __m512i low[kHalves], high[kHalves];
-            for (int h = 0; h < kHalves; ++h) {
-                low[h] = _mm512_set1_epi32(view.starts<kRun>()[run]);
-                high[h] = _mm512_setzero_si512();
-            }
-            for (int g = 0; g < kGroups; ++g) {
-                const __m512i xl = broadcast4(x.low + first + 4 * g), xh = broadcast4(x.high + first + 4 * g);
-                for (int h = 0; h < kHalves; ++h) {
-                    low[h] = _mm512_dpbusd_epi32(low[h], w[h][g], xl);
-                    high[h] = _mm512_dpbusd_epi32(high[h], w[h][g], xh);
-                }
-            }
-            const __m512 scale = _mm512_set1_ps(x.scale[first / 4]);
-            for (int h = 0; h < kHalves; ++h) {
-                const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(low[h], _mm512_slli_epi32(high[h], 7)));
-                totals[t][h] = _mm512_fmadd_ps(sum, _mm512_mul_ps(_mm512_load_ps(panel[run].scale[h]), scale), totals[t][h]);
-                if constexpr (kMin) {
-                    const float x_sum = kRun == 32 ? x.sum[first / 4] : view.supers[run / 16].sum16[run % 16];
-                    totals[t][h] = _mm512_fmadd_ps(_mm512_load_ps(panel[run].min[h]), _mm512_set1_ps(x_sum), totals[t][h]);
-                }
-            }
-        }
-    }
-    for (int t = 0; t < kTokens; ++t)
-        for (int h = 0; h < kHalves; ++h) _mm512_store_ps(tile + t * kVnniPanelRows + h * kHalf, totals[t][h]);
-}
-
-template <int kHalves, int kRun, bool kMin>
-void multiply_tokens(const std::byte* panel, int n_in, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
-    const auto* runs = reinterpret_cast<const PanelRun<kRun>*>(panel);
-    alignas(64) float tile[4 * kVnniPanelRows];
-    for (int t = 0; t < n_tokens;) {
-        const int n = n_tokens - t >= 4 ? 4 : 1;
-        if (n == 4) multiply_panel<4, kHalves, kRun, kMin>(runs, n_in, inputs + t, tile);
-        else multiply_panel<1, kHalves, kRun, kMin>(runs, n_in, inputs + t, tile);
-        for (int i = 0; i < n; ++i) std::memcpy(out + (t + i) * stride, tile + i * kVnniPanelRows, sizeof(float) * static_cast<size_t>(n_rows));
-        t += n;
-    }
-}
-
-/// Rows that fill half a panel skip the other half.
-template <int kRun, bool kMin>
-void multiply_rows(const std::byte* panel, int n_in, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
-    const auto multiply = n_rows > kHalf ? multiply_tokens<2, kRun, kMin> : multiply_tokens<1, kRun, kMin>;
-    multiply(panel, n_in, n_rows, inputs, n_tokens, out, stride);
-}
-
 }  // namespace
 
 /// Enough for the short runs, which have more scales.
@@ -185,21 +122,6 @@ void vnni_pack_tiles(const Weight& w, int row_begin, int row_end, std::byte* pan
         for (int o = row_begin, half = 0; o < row_end; o += kRowsPerTile, ++half)
             pack_tiles<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / kBlock, half, reinterpret_cast<PanelRun<32>*>(panel));
     });
-}
-
-void vnni_gemm(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
-    auto* multiply = multiply_rows<32, false>;
-    switch (w.type) {
-        case TensorType::kQ4_1:
-        case TensorType::kQ5_1:
-        case TensorType::kQ4_K:
-        case TensorType::kQ5_K: multiply = multiply_rows<32, true>; break;
-        case TensorType::kQ2_K: multiply = multiply_rows<16, true>; break;
-        case TensorType::kQ3_K:
-        case TensorType::kQ6_K: multiply = multiply_rows<16, false>; break;
-        default: break;
-    }
-    multiply(panel, w.n_in, n_rows, inputs, n_tokens, out, stride);
 }
 
 }  // namespace gs::cpu

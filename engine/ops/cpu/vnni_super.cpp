@@ -28,51 +28,36 @@ inline __m512 quarter_scales(__m512 scales) {
                                  scales);
 }
 
-template <TensorType kType, int kRows, int kQuarter>
-inline void add_quarter(const PairInput& x, const uint8_t* blocks, size_t row_bytes, const __m512* scales, __m512* totals) {
-    using S = Super<kType>;
-    const __m512i high = _mm512_load_si512(x.high), low = _mm512_load_si512(x.low);
-    const __m512i start = S::kRaised != 0 ? _mm512_load_si512(x.start) : _mm512_setzero_si512();
-    const __m512 scale = _mm512_load_ps(x.scale);
-    for (int r = 0; r < kRows; ++r) {
-        const __m512i weights = load_quarter<kType, kQuarter>(blocks + row_bytes * static_cast<size_t>(r));
-        const __m512 sum = _mm512_cvtepi32_ps(pair_sums(weights, high, low, start));
-        totals[r] = _mm512_fmadd_ps(_mm512_mul_ps(sum, scale), quarter_scales<S::kRun, kQuarter>(scales[r]), totals[r]);
-    }
+template <TensorType kType, int kQuarter>
+inline __m512 add_quarter(__m512 total, const PairInput& x, const PairLanes& lanes, const uint8_t* block, __m512 scales) {
+    const __m512i start = Super<kType>::kRaised != 0 ? _mm512_load_si512(lanes.start) : _mm512_setzero_si512();
+    const __m512i sum = pair_sums(load_quarter<kType, kQuarter>(block), _mm512_load_si512(x.high), _mm512_load_si512(x.low), start);
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), quarter_scales<Super<kType>::kRun, kQuarter>(scales), total);
 }
 
-/// Adds one super-block of some rows.
-template <TensorType kType, int kRows>
-inline void add_super(const PairInput* x, const SuperInput& super, const uint8_t* blocks, size_t row_bytes, __m512* totals) {
-    __m512 scales[kRows];
-    for (int r = 0; r < kRows; ++r) {
-        const uint8_t* block = blocks + row_bytes * static_cast<size_t>(r);
-        scales[r] = super_scales<kType>(block);
-        if constexpr (kType == TensorType::kQ2_K) totals[r] = _mm512_fmadd_ps(q2_minima(block), _mm512_load_ps(super.sum16), totals[r]);
-        if constexpr (kType == TensorType::kQ4_K || kType == TensorType::kQ5_K)
-            totals[r] = _mm512_fmadd_ps(scales[r], _mm512_load_ps(super.sum32), totals[r]);
-    }
-    add_quarter<kType, kRows, 0>(x[0], blocks, row_bytes, scales, totals);
-    add_quarter<kType, kRows, 1>(x[1], blocks, row_bytes, scales, totals);
-    add_quarter<kType, kRows, 2>(x[2], blocks, row_bytes, scales, totals);
-    add_quarter<kType, kRows, 3>(x[3], blocks, row_bytes, scales, totals);
+/// Adds one super-block of a row.
+template <TensorType kType>
+inline __m512 add_super(__m512 total, const PairInput* x, const PairLanes* lanes, const SuperInput& super, const uint8_t* block) {
+    __m512 scales = super_scales<kType>(block);
+    if constexpr (kType == TensorType::kQ2_K) total = _mm512_fmadd_ps(q2_minima(block), _mm512_load_ps(super.sum16), total);
+    if constexpr (kType == TensorType::kQ4_K || kType == TensorType::kQ5_K) total = _mm512_fmadd_ps(scales, _mm512_load_ps(super.sum32), total);
+    scales = _mm512_mul_ps(scales, _mm512_load_ps(Super<kType>::kRun == 16 ? super.scale16 : super.scale32));
+    total = add_quarter<kType, 0>(total, x[0], lanes[0], block, scales);
+    total = add_quarter<kType, 1>(total, x[1], lanes[1], block, scales);
+    total = add_quarter<kType, 2>(total, x[2], lanes[2], block, scales);
+    return add_quarter<kType, 3>(total, x[3], lanes[3], block, scales);
 }
 
-template <TensorType kType, int kRows>
-inline void multiply_rows(const uint8_t* first_row, size_t row_bytes, int n_blocks, const InputView& x, float* out) {
-    __m512 totals[kRows];
-    for (int r = 0; r < kRows; ++r) totals[r] = _mm512_setzero_ps();
-    // Rows come from memory in one stream: as many bytes as a step takes are asked for, some rows ahead.
-    constexpr int kStepBytes = Super<kType>::kBytes * kRows;
-    const uint8_t* ahead = first_row + std::max<size_t>(2 * kRows * row_bytes, 4096);
-    const uint8_t* blocks = first_row;
-    for (int b = 0; b < n_blocks; ++b, blocks += Super<kType>::kBytes, ahead += kStepBytes) {
-        for (int i = 0; i < kStepBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T0);
-        add_super<kType, kRows>(x.pairs + 4 * b, x.supers[b], blocks, row_bytes, totals);
+/// One row at a time: the work of a super-block is such that reusing the input in registers gains less than one stream from memory does.
+template <TensorType kType>
+inline float multiply_row(const uint8_t* block, int n_blocks, const InputView& x) {
+    constexpr int kBytesAhead = 2048;
+    __m512 total = _mm512_setzero_ps();
+    for (int b = 0; b < n_blocks; ++b, block += Super<kType>::kBytes) {
+        for (int i = 0; i < Super<kType>::kBytes; i += 64) _mm_prefetch(block + kBytesAhead + i, _MM_HINT_T0);
+        total = add_super<kType>(total, x.pairs + 4 * b, x.lanes + 4 * b, x.supers[b], block);
     }
-    if constexpr (kRows == 4) _mm_storeu_ps(out, sum_lanes(totals[0], totals[1], totals[2], totals[3]));
-    else
-        for (int r = 0; r < kRows; ++r) out[r] = _mm_cvtss_f32(sum_lanes(totals[r], totals[r], totals[r], totals[r]));
+    return sum_lanes(total);
 }
 
 }  // namespace
@@ -83,10 +68,7 @@ void vnni_super_gemv(const Weight& w, int row_begin, int row_end, const std::byt
     const InputView x(input, w.n_in);
     const auto* rows = reinterpret_cast<const uint8_t*>(w.data);
     for_super(w.type, [&]<TensorType kType>() {
-        int o = row_begin;
-        for (; o + 4 <= row_end; o += 4, out += 4)
-            multiply_rows<kType, 4>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, w.n_in / kSuper, x, out);
-        for (; o < row_end; ++o, ++out) multiply_rows<kType, 1>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, w.n_in / kSuper, x, out);
+        for (int o = row_begin; o < row_end; ++o, ++out) *out = multiply_row<kType>(rows + w.row_bytes * static_cast<size_t>(o), w.n_in / kSuper, x);
     });
 }
 

@@ -10,6 +10,7 @@
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
+#include "engine/ops/cpu/vnni_sums.h"
 #include "engine/ops/cpu/vnni_tiles.h"
 
 namespace gs::cpu {
@@ -37,7 +38,7 @@ void tile_rows(const uint8_t* rows, size_t row_bytes, int n_blocks, uint8_t* til
 
 /// 16 rows. In the order of multiply_panel (vnni_panel.cpp), so that a token has the same result alone and in a prompt.
 template <TensorType kType>
-inline __m512 multiply_tiles(const uint8_t* tile, int n_blocks, const PairInput* x, const int32_t* starts) {
+inline __m512 multiply_tiles(const uint8_t* tile, int n_blocks, const PairInput* x, const RunInput* runs) {
     __m512 total = _mm512_setzero_ps();
     for (int b = 0; b < n_blocks; ++b, tile += Tile<kType>::kSize) {
         constexpr int kAhead = 4096;   // bytes: groups of rows lie one behind the other
@@ -46,15 +47,15 @@ inline __m512 multiply_tiles(const uint8_t* tile, int n_blocks, const PairInput*
         load_tile<kType>(tile, w);
         const PairInput& pair = x[b / 2];
         const int side = b % 2;
-        __m512i low = _mm512_set1_epi32(starts[b]), high = _mm512_setzero_si512();
+        __m512i low = _mm512_set1_epi32(runs[b].start), high = _mm512_setzero_si512();
         for (int g = 0; g < 8; ++g) {
             low = _mm512_dpbusd_epi32(low, w[g], broadcast4(pair.low + side * kBlock + 4 * g));
             high = _mm512_dpbusd_epi32(high, w[g], broadcast4(pair.high + side * kBlock + 4 * g));
         }
         const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(low, _mm512_slli_epi32(high, 7)));
-        total = _mm512_fmadd_ps(sum, _mm512_mul_ps(tile_halves(tile, 0), _mm512_set1_ps(pair.scale[side * 8])), total);
+        total = _mm512_fmadd_ps(sum, _mm512_mul_ps(tile_halves(tile, 0), _mm512_set1_ps(runs[b].scale)), total);
         if constexpr (kHasMin<kType>)
-            total = _mm512_fmadd_ps(tile_halves(tile, Tile<kType>::kMin), _mm512_set1_ps(pair.sum[side * 8]), total);
+            total = _mm512_fmadd_ps(tile_halves(tile, Tile<kType>::kMin), _mm512_set1_ps(runs[b].sum), total);
     }
     return total;
 }
@@ -77,7 +78,7 @@ void vnni_gemv_tiles(const Weight& w, int row_begin, int row_end, const std::byt
     const InputView x(input, w.n_in);
     for_tiled(w.type, [&]<TensorType kType>() {
         for (int o = row_begin; o < row_end; o += kRowsPerTile, out += kRowsPerTile)
-            _mm512_storeu_ps(out, multiply_tiles<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / kBlock, x.pairs, x.starts32));
+            _mm512_storeu_ps(out, multiply_tiles<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / kBlock, x.pairs, x.runs32));
     });
 }
 

@@ -48,13 +48,6 @@ inline __m512 tile_halves(const uint8_t* tile, int offset) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(tile + offset)));
 }
 
-/// Four bytes of an input to every lane.
-inline __m512i broadcast4(const int8_t* p) {
-    int32_t four;
-    std::memcpy(&four, p, sizeof four);
-    return _mm512_set1_epi32(four);
-}
-
 /// Calls f.template operator()<type>() for a type that has_tiles.
 template <class F>
 void for_tiled(TensorType type, const F& f) {
