@@ -47,6 +47,7 @@ gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& opt
     const bool show_progress = isatty(STDERR_FILENO);
     gs::LoadOptions load{.n_ctx = options.n_ctx, .cancel = &interrupt_flag()};
     load.reading = parse_reading(options.reading);
+    load.kv_type = options.engine == "reference" || options.precision == "exact" ? gs::KvType::kF32 : gs::KvType::kF16;
     if (show_progress)
         load.progress = [](uint64_t done, uint64_t total) {
             fmt::print(stderr, "\rloading {} of {} MB", done / 1000000, total / 1000000);

@@ -57,7 +57,10 @@ Result<void> Decoder::Impl::allocate() {
         OpsBuffer& buffer;
         uint64_t n_rows, n_cols;
     };
-    const Plan kv_plans[] = {{kv_k, context, u(s.k_width())}, {kv_v, context, u(s.v_width())}};
+    // In floats, whatever the type: widths are even or the last value has one to spare.
+    const KvType kv_type = ops->kv_type();
+    const auto floats = [&](int n_values) { return (u(n_values) * kv_value_bytes(kv_type) + sizeof(float) - 1) / sizeof(float); };
+    const Plan kv_plans[] = {{kv_k, context, floats(s.k_width())}, {kv_v, context, floats(s.v_width())}};
     const uint64_t attended_width = u(s.n_heads) * u(s.head_dim_v);
     const Plan work_plans[] = {{x, batch, width}, {normed, batch, width}, {sub, batch, width},
                                {q, batch, u(s.n_heads) * u(s.head_dim_k)}, {k, batch, u(s.k_width())}, {v, batch, u(s.v_width())},
@@ -71,7 +74,8 @@ Result<void> Decoder::Impl::allocate() {
         if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
     for (const Plan& p : work_plans)
         if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
-    cache = {kv_k.data(), kv_v.data(), s.n_layers, n_ctx, s.k_width(), s.v_width()};
+    const auto memory = [](const OpsBuffer& buffer) { return reinterpret_cast<std::byte*>(buffer.data()); };
+    cache = {memory(kv_k), s.v_width() > 0 ? memory(kv_v) : nullptr, kv_type, s.n_layers, n_ctx, s.n_kv_heads, s.head_dim_k, s.head_dim_v};
     return {};
 }
 

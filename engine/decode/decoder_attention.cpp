@@ -14,8 +14,7 @@ void Decoder::Impl::attention_block(int l, int n_rows, int position) {
     if (s.is_mla()) project_latent(l, n_rows, position);
     else project_heads(l, n_rows, position);
     ops->store_kv(cache, l, position, k.rows(n_rows), v.rows(n_rows));
-    ops->attention({.q = q.rows(n_rows), .cache = &cache, .layer = l, .first_position = position, .n_heads = s.n_heads, .n_kv_heads = s.n_kv_heads,
-                    .head_dim_k = s.head_dim_k, .head_dim_v = s.head_dim_v, .scale = s.attention_scale, .cap = s.attention_cap, .begin = begin,
+    ops->attention({.q = q.rows(n_rows), .cache = &cache, .layer = l, .first_position = position, .n_heads = s.n_heads, .head_dim_v = s.head_dim_v, .scale = s.attention_scale, .cap = s.attention_cap, .begin = begin,
                     .span = s.attention[static_cast<size_t>(l)], .sinks = w.sinks ? &w.sinks : nullptr, .out = attended.rows(n_rows)});
     if (s.is_mla()) expand_latent(l, n_rows);
     const LinearCall project{.weight = &w.attn_out, .bias = &w.attn_out_bias, .out = out};

@@ -14,19 +14,17 @@ public:
     Aside(Decoder::Impl& impl, int position, int n_layers)
         : m_impl(impl), m_position(position), m_n_layers(n_layers), m_sink(std::exchange(impl.sink, nullptr)),
           m_tap(std::exchange(impl.tap, nullptr)), m_nonfinite(impl.nonfinite) {
-        const KvCache& kv = impl.cache;
-        m_k.resize(static_cast<size_t>(n_layers * kv.k_width));
-        m_v.resize(static_cast<size_t>(n_layers * kv.v_width));
-        for (int l = 0; l < n_layers; ++l) {
-            impl.ops->read(kv.k_row(l, position), m_k.data() + l * kv.k_width, static_cast<size_t>(kv.k_width));
-            if (kv.v_width > 0) impl.ops->read(kv.v_row(l, position), m_v.data() + l * kv.v_width, static_cast<size_t>(kv.v_width));
-        }
+        m_k.resize(static_cast<size_t>(n_layers * k_width()));
+        m_v.resize(static_cast<size_t>(n_layers * v_width()));
+        for (int l = 0; l < n_layers; ++l) impl.ops->read_kv(impl.cache, l, position, k_row(l), v_row(l));
     }
     ~Aside() {
-        const KvCache& kv = m_impl.cache;
+        // What was read is exact in the type that the cache keeps.
         for (int l = 0; l < m_n_layers; ++l) {
-            m_impl.ops->write(m_k.data() + l * kv.k_width, kv.k_row(l, m_position), static_cast<size_t>(kv.k_width));
-            if (kv.v_width > 0) m_impl.ops->write(m_v.data() + l * kv.v_width, kv.v_row(l, m_position), static_cast<size_t>(kv.v_width));
+            const Rows k = m_impl.k.rows(1), v = m_impl.v.rows(1);
+            m_impl.ops->write(k_row(l).data, k.data, static_cast<size_t>(k_width()));
+            if (v_width() > 0) m_impl.ops->write(v_row(l).data, v.data, static_cast<size_t>(v_width()));
+            m_impl.ops->store_kv(m_impl.cache, l, m_position, k, v);
         }
         m_impl.sink = m_sink;
         m_impl.tap = std::move(m_tap);
@@ -36,6 +34,11 @@ public:
     Aside& operator=(const Aside&) = delete;
 
 private:
+    int k_width() const { return m_impl.spec().k_width(); }
+    int v_width() const { return m_impl.spec().v_width(); }
+    Rows k_row(int l) { return {m_k.data() + l * k_width(), 1, k_width(), k_width()}; }
+    Rows v_row(int l) { return {m_v.data() + l * v_width(), 1, v_width(), v_width()}; }
+
     Decoder::Impl& m_impl;
     int m_position, m_n_layers;
     RouteSink* m_sink;

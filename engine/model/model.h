@@ -14,15 +14,12 @@
 #include "engine/core/cancel.h"
 #include "engine/core/result.h"
 #include "engine/model/gguf.h"
+#include "engine/model/kv_type.h"
 #include "engine/model/model_spec.h"
 #include "engine/model/tokenizer.h"
 #include "engine/model/weights.h"
 
 namespace gs {
-
-/// How keys and values of past tokens are kept.
-enum class KvType : uint8_t { kF32, kF16 };
-constexpr size_t kv_value_bytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
 
 /// Bytes a model will need, known from the header alone.
 struct ModelEstimate {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "engine/model/model.h"
+#include "engine/model/kv_type.h"
 #include "engine/model/model_spec.h"
 #include "engine/model/weights.h"
 

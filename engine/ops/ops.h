@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/core/result.h"
+#include "engine/model/kv_type.h"
 #include "engine/model/model_spec.h"
 #include "engine/model/weights.h"
 
@@ -28,9 +29,10 @@ struct Rows {
     Rows columns(int c, int n) const { return {data + c, n_rows, n, stride}; }
 };
 
-/// exact: activations stay f32 (what the goldens test). fast: where weights are quantized, activations are rounded to 16-bit integers per
-/// block of 32 for the product; weights in F32, F16, BF16, by code book (IQ1 to IQ3) or ternary are always multiplied in f32, and so is the router.
+/// exact: activations stay f32 (what the goldens test). fast: keys and values are kept in f16, and where weights are quantized, activations are
+/// rounded to 16-bit integers per block of 32 for the product; weights in F32, F16, BF16, by code book (IQ1 to IQ3) or ternary are always multiplied in f32, and so is the router.
 enum class Precision : uint8_t { kExact, kFast };
+constexpr KvType kv_type_of(Precision precision) { return precision == Precision::kExact ? KvType::kF32 : KvType::kF16; }
 
 /// out = x Wᵀ (+ bias). x: [T, n_in], out: [T, n_out].
 struct LinearCall {
@@ -51,16 +53,21 @@ struct NormCall {
     Rows out;
 };
 
-/// Keys and values of all layers, f32. K row of (layer, position): n_kv_heads * head_dim_k floats; V likewise with head_dim_v. v_width = 0: there
-/// is one head, and its V is the beginning of its K (latent attention).
+/// Keys and values of all layers. The positions of a head lie one behind the other, because attention reads one head after another.
 struct KvCache {
-    float* k = nullptr;                ///< [L, n_ctx, Hkv * dk]
-    float* v = nullptr;                ///< [L, n_ctx, Hkv * dv]
-    int n_layers = 0, n_ctx = 0, k_width = 0, v_width = 0;
-    int v_stride() const { return v_width > 0 ? v_width : k_width; }
-    float* k_row(int layer, int position) const { return k + (static_cast<ptrdiff_t>(layer) * n_ctx + position) * k_width; }
-    float* v_row(int layer, int position) const {
-        return v_width > 0 ? v + (static_cast<ptrdiff_t>(layer) * n_ctx + position) * v_width : k_row(layer, position);
+    std::byte* k = nullptr;            ///< [L, Hkv, n_ctx, dk]
+    std::byte* v = nullptr;            ///< [L, Hkv, n_ctx, dv]; null: V is the beginning of K (latent attention)
+    KvType type = KvType::kF32;
+    int n_layers = 0, n_ctx = 0, n_kv_heads = 0, head_dim_k = 0, head_dim_v = 0;
+    /// Values from one position to the next.
+    int v_stride() const { return v ? head_dim_v : head_dim_k; }
+    std::byte* k_at(int layer, int head, int position) const { return k + offset(layer, head, position, head_dim_k); }
+    std::byte* v_at(int layer, int head, int position) const { return v ? v + offset(layer, head, position, head_dim_v) : k_at(layer, head, position); }
+
+private:
+    size_t offset(int layer, int head, int position, int dim) const {
+        const auto row = (static_cast<size_t>(layer) * static_cast<size_t>(n_kv_heads) + static_cast<size_t>(head)) * static_cast<size_t>(n_ctx);
+        return (row + static_cast<size_t>(position)) * static_cast<size_t>(dim) * kv_value_bytes(type);
     }
 };
 
@@ -70,7 +77,7 @@ struct AttentionCall {
     Rows q;                            ///< [T, H * dk]
     const KvCache* cache = nullptr;
     int layer = 0, first_position = 0;
-    int n_heads = 0, n_kv_heads = 0, head_dim_k = 0, head_dim_v = 0;
+    int n_heads = 0, head_dim_v = 0;   ///< head_dim_v: of the result, no more than the cache's
     float scale = 0;                   ///< multiplies q·k
     float cap = 0;                     ///< scores become cap tanh(score / cap); 0 = off
     int begin = 0;                     ///< positions before it hold nothing
@@ -127,8 +134,12 @@ public:
     virtual void linear_transposed(Rows x, const Weight& weight, Rows out) = 0;
     /// Rotates the first n_rot dimensions of each head of x, heads head_dim columns apart, row t at position first_position + t. Angles in f64.
     virtual void rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) = 0;
-    /// Copies K [T, k_width] and V [T, v_width] into the cache at first_position; with v_width = 0 there is no V.
+    /// How this back end keeps keys and values: the type of every KvCache that it is given.
+    KvType kv_type() const { return kv_type_of(precision()); }
+    /// Puts K [T, Hkv * dk] and V [T, Hkv * dv] into the cache at first_position; a cache without V takes none.
     virtual void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) = 0;
+    /// The reverse, for the host: into k and v in host memory.
+    virtual void read_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) = 0;
     virtual void attention(const AttentionCall& call) = 0;
     /// x += scale * y
     virtual void add(Rows x, Rows y, float scale) = 0;

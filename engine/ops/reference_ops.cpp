@@ -149,10 +149,18 @@ public:
     }
 
     void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) override {
-        for (int t = 0; t < k.n_rows; ++t) {
-            std::copy_n(k.row(t), cache.k_width, cache.k_row(layer, first_position + t));
-            if (cache.v_width > 0) std::copy_n(v.row(t), cache.v_width, cache.v_row(layer, first_position + t));
-        }
+        for (int t = 0; t < k.n_rows; ++t)
+            for (int h = 0; h < cache.n_kv_heads; ++h) {
+                std::copy_n(k.row(t) + h * cache.head_dim_k, cache.head_dim_k, floats(cache.k_at(layer, h, first_position + t)));
+                if (cache.v) std::copy_n(v.row(t) + h * cache.head_dim_v, cache.head_dim_v, floats(cache.v_at(layer, h, first_position + t)));
+            }
+    }
+    void read_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) override {
+        for (int t = 0; t < k.n_rows; ++t)
+            for (int h = 0; h < cache.n_kv_heads; ++h) {
+                std::copy_n(floats(cache.k_at(layer, h, first_position + t)), cache.head_dim_k, k.row(t) + h * cache.head_dim_k);
+                if (cache.v) std::copy_n(floats(cache.v_at(layer, h, first_position + t)), cache.head_dim_v, v.row(t) + h * cache.head_dim_v);
+            }
     }
 
     void attention(const AttentionCall& call) override {
@@ -214,14 +222,17 @@ public:
     }
 
 private:
+    static float* floats(std::byte* p) { return reinterpret_cast<float*>(p); }
+
     void attend_head(const AttentionCall& call, int t, int h) {
-        const int position = call.first_position + t, first = call.first_key(position), kv_head = h / (call.n_heads / call.n_kv_heads);
-        const float* q = call.q.row(t) + h * call.head_dim_k;
+        const int position = call.first_position + t, first = call.first_key(position), kv_head = h / (call.n_heads / call.cache->n_kv_heads);
+        const int dk = call.cache->head_dim_k;
+        const float* q = call.q.row(t) + h * dk;
         std::vector<double> p;
         for (int s = first; s <= position; ++s) {
-            const float* k = call.cache->k_row(call.layer, s) + kv_head * call.head_dim_k;
+            const float* k = floats(call.cache->k_at(call.layer, kv_head, s));
             double score = 0;
-            for (int i = 0; i < call.head_dim_k; ++i) score += static_cast<double>(q[i]) * k[i];
+            for (int i = 0; i < dk; ++i) score += static_cast<double>(q[i]) * k[i];
             score *= call.scale;
             p.push_back(call.cap > 0 ? call.cap * std::tanh(score / call.cap) : score);
         }
@@ -235,7 +246,7 @@ private:
         for (int i = 0; i < call.head_dim_v; ++i) {
             double mix = 0;
             for (size_t s = 0; s < p.size(); ++s)
-                mix += p[s] * call.cache->v_row(call.layer, first + static_cast<int>(s))[kv_head * call.head_dim_v + i];
+                mix += p[s] * floats(call.cache->v_at(call.layer, kv_head, first + static_cast<int>(s)))[i];
             call.out.row(t)[h * call.head_dim_v + i] = static_cast<float>(mix / sum);
         }
     }

@@ -70,6 +70,7 @@ struct Session::Impl {
     void publish_run();
     void end_generator(StopReason reason);
 
+    KvType kv_type() const;
     void inspect_model(const Command& command);
     void load_model(const Command& command);
     void adopt_model(std::shared_ptr<const Model> loaded, std::shared_ptr<Ops> fresh_ops, std::unique_ptr<Decoder> fresh);

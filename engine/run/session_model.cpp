@@ -12,8 +12,10 @@ bool Session::Impl::need_model(const char* what) {
     return false;
 }
 
+KvType Session::Impl::kv_type() const { return options.reference_ops ? KvType::kF32 : kv_type_of(options.ops.precision); }
+
 void Session::Impl::inspect_model(const Command& command) {
-    const Result<ModelEstimate> estimate = estimate_model(command.path, 0);
+    const Result<ModelEstimate> estimate = estimate_model(command.path, 0, kv_type());
     if (!estimate) return fail(estimate.error());
     edit([&](SessionState& s) { s.estimate = {command.path, *estimate}; });
 }
@@ -23,6 +25,7 @@ void Session::Impl::load_model(const Command& command) {
     LoadOptions load;
     load.cancel = &cancel_job;
     load.reading = options.reading;
+    load.kv_type = kv_type();
     load.progress = [this](uint64_t done, uint64_t total) {
         constexpr uint64_t kMB = 1000000;
         keep_up(CommandKind::kLoadModel, total > 0 ? static_cast<double>(done) / static_cast<double>(total) : -1,

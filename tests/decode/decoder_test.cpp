@@ -109,7 +109,7 @@ TEST(Decoder, CountsItsMemory) {
     const auto model = golden_model("mixtral");
     const auto decoder = make_decoder(model, {.n_ctx = 100});
     const ModelSpec& s = model->spec;
-    EXPECT_EQ(decoder->kv_bytes(), static_cast<uint64_t>(s.n_layers * 100 * s.n_kv_heads * (s.head_dim_k + s.head_dim_v)) * sizeof(float));
+    EXPECT_EQ(decoder->kv_bytes(), static_cast<uint64_t>(s.n_layers * 100 * s.n_kv_heads * (s.head_dim_k + s.head_dim_v)) * kv_value_bytes(decoder->ops().kv_type()));
     EXPECT_GT(decoder->work_bytes(), 0u);
     EXPECT_EQ(decoder->n_ctx(), 100);
 }

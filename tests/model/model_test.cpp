@@ -76,11 +76,12 @@ TEST(Model, TheEstimateNeedsOnlyTheHeaderAndAgrees) {
     EXPECT_EQ(estimate->total_params, model->total_params);
     EXPECT_EQ(estimate->active_params, model->active_params);
     EXPECT_EQ(estimate->file_bytes, model->file_bytes);
-    EXPECT_EQ(estimate->kv_bytes, 1000u * 30 * (192 + 192) * sizeof(float));
+    EXPECT_EQ(estimate->kv_bytes, 1000u * 30 * (192 + 192) * 2) << "f16, which the fast precision keeps";
+    EXPECT_EQ(estimate_model(GATESCOPE_BUNDLED_MODEL, 1000, KvType::kF32)->kv_bytes, 1000u * 30 * (192 + 192) * 4);
     EXPECT_EQ(estimate->weight_bytes + estimate->kv_bytes + estimate->work_bytes, estimate->total());
     EXPECT_GT(estimate->weight_bytes, estimate->file_bytes * 9 / 10);
     EXPECT_LT(estimate->weight_bytes, estimate->file_bytes);
-    EXPECT_EQ(estimate_model(GATESCOPE_BUNDLED_MODEL, 0)->kv_bytes, 4096u * 30 * 384 * sizeof(float));
+    EXPECT_EQ(estimate_model(GATESCOPE_BUNDLED_MODEL, 0)->kv_bytes, 4096u * 30 * 384 * 2);
 }
 
 TEST(Model, KvSizeSaturatesInsteadOfWrapping) {
@@ -88,8 +89,8 @@ TEST(Model, KvSizeSaturatesInsteadOfWrapping) {
     spec.n_layers = 512;
     spec.n_kv_heads = 4096;
     spec.head_dim_k = spec.head_dim_v = 65536;
-    EXPECT_EQ(kv_bytes(spec, 1), 512ull * 4096 * 131072 * 4);
-    EXPECT_EQ(kv_bytes(spec, 1ull << 30), ~0ull);
+    EXPECT_EQ(kv_bytes(spec, 1, KvType::kF32), 512ull * 4096 * 131072 * 4);
+    EXPECT_EQ(kv_bytes(spec, 1ull << 30, KvType::kF16), ~0ull);
 }
 
 TEST(Model, ProgressGrowsToTheEndAndCancelStopsIt) {
@@ -126,7 +127,7 @@ TEST(Model, AContextTooLargeForMemoryIsRefusedWithSizes) {
     ASSERT_FALSE(model);
     EXPECT_EQ(model.error().kind, ErrorKind::kRun);
     EXPECT_EQ(model.error().code, "out_of_memory");
-    EXPECT_NE(model.error().why.find("92160.0 GB"), std::string::npos) << model.error().message();
+    EXPECT_NE(model.error().why.find("46080.0 GB"), std::string::npos) << model.error().message();
     EXPECT_NE(model.error().remedy.find("fits"), std::string::npos);
     options.n_ctx = -1;
     EXPECT_EQ(Model::load(GATESCOPE_BUNDLED_MODEL, options).error().kind, ErrorKind::kUsage);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/model/tensor_type.h"
 #include "tests/ops/backends.h"
 
 namespace gs::test {
@@ -20,23 +21,48 @@ struct Extras {
     bool v_in_k = false;   ///< latent attention
 };
 
+/// A cache in memory of the back end.
+struct Cache {
+    Cache(Ops& back_end, int n_layers, int n_ctx, int n_kv_heads, int dk, int dv) : ops(back_end) {
+        const size_t positions = static_cast<size_t>(n_layers) * static_cast<size_t>(n_ctx) * static_cast<size_t>(n_kv_heads);
+        cache = {memory(positions * static_cast<size_t>(dk)), dv > 0 ? memory(positions * static_cast<size_t>(dv)) : nullptr, ops.kv_type(), n_layers, n_ctx,
+                 n_kv_heads, dk, dv};
+    }
+    ~Cache() {
+        ops.release(reinterpret_cast<float*>(cache.k));
+        if (cache.v) ops.release(reinterpret_cast<float*>(cache.v));
+    }
+    Cache(const Cache&) = delete;
+    Cache& operator=(const Cache&) = delete;
+    int k_width() const { return cache.n_kv_heads * cache.head_dim_k; }
+    int v_width() const { return cache.v ? cache.n_kv_heads * cache.head_dim_v : 0; }
+    std::byte* memory(size_t n_values) { return reinterpret_cast<std::byte*>(ops.allocate(n_values)); }
+
+    Ops& ops;
+    KvCache cache;
+};
+
 class AttentionTest : public OpsTest {
 protected:
     void check(const Heads& h, int first, int n_tokens, float size, const Extras& extras = {}) {
-        const int n_ctx = first + n_tokens + 2, k_width = h.n_kv_heads * h.dk, v_width = extras.v_in_k ? 0 : h.n_kv_heads * h.dv;
-        std::vector<float> k = values(static_cast<size_t>(2 * n_ctx * k_width), -size, size), v = values(static_cast<size_t>(2 * n_ctx * v_width));
+        const int n_ctx = first + n_tokens + 2;
+        Cache kept(*m_ops, 2, n_ctx, h.n_kv_heads, h.dk, extras.v_in_k ? 0 : h.dv);
         // What no query may see: positions after the last token, and before the beginning.
-        const KvCache cache{k.data(), v.data(), 2, n_ctx, k_width, v_width};
         for (int s = 0; s < n_ctx; ++s) {
-            if (s >= extras.begin && s < first + n_tokens) continue;
-            std::fill_n(cache.k_row(1, s), k_width, NAN);
-            std::fill_n(cache.v_row(1, s), v_width, NAN);
+            const bool may_be_seen = s >= extras.begin && s < first + n_tokens;
+            Matrix k(1, kept.k_width()), v(1, kept.v_width());
+            k.data = may_be_seen ? values(k.data.size(), -size, size) : std::vector<float>(k.data.size(), NAN);
+            v.data = may_be_seen ? values(v.data.size()) : std::vector<float>(v.data.size(), NAN);
+            m_ops->store_kv(kept.cache, 1, s, k.rows(), v.rows());
         }
+        m_k = Matrix(n_ctx, kept.k_width());
+        m_v = Matrix(n_ctx, kept.v_width());
+        m_ops->read_kv(kept.cache, 1, 0, m_k.rows(), m_v.rows());
         const OwnedWeight sinks(TensorType::kF32, h.n_heads, 1, m_random);
         Matrix q(n_tokens, h.n_heads * h.dk, 5), out(n_tokens, h.n_heads * h.dv, 3);
         q.data = values(q.data.size(), -size, size);
         const float scale = 1 / std::sqrt(static_cast<float>(h.dk));
-        AttentionCall call{q.rows(), &cache, 1, first, h.n_heads, h.n_kv_heads, h.dk, h.dv, scale, extras.cap, extras.begin, extras.span};
+        AttentionCall call{q.rows(), &kept.cache, 1, first, h.n_heads, h.dv, scale, extras.cap, extras.begin, extras.span};
         if (extras.sinks) call.sinks = &sinks.weight;
         call.out = out.rows();
         m_ops->attention(call);
@@ -49,28 +75,32 @@ protected:
             }
     }
 
+    const float* value(const AttentionCall& c, int position, int kv_head) {
+        return c.cache->v ? m_v.rows().row(position) + kv_head * c.cache->head_dim_v : m_k.rows().row(position) + kv_head * c.cache->head_dim_k;
+    }
+
     static bool sees(const AttentionCall& c, int query, int key) {
         const bool in_window = c.span.window == 0 || query - key < c.span.window;
         const bool in_chunk = c.span.chunk == 0 || key / c.span.chunk == query / c.span.chunk;
         return key <= query && key >= c.begin && in_window && in_chunk;
     }
 
-    static Bounded expected(const AttentionCall& c, int t, int head) {
-        const int query = c.first_position + t, n_keys = query + 1, kv = head / (c.n_heads / c.n_kv_heads);
+    Bounded expected(const AttentionCall& c, int t, int head) {
+        const int query = c.first_position + t, n_keys = query + 1, kv = head / (c.n_heads / c.cache->n_kv_heads), dk = c.cache->head_dim_k;
         std::vector<double> score(static_cast<size_t>(n_keys), -INFINITY);
         double top = -INFINITY, worst = 0, total = 0;
         for (int s = 0; s < n_keys; ++s) {
             if (!sees(c, query, s)) continue;
             double dot = 0, magnitude = 0;
-            for (int i = 0; i < c.head_dim_k; ++i) {
-                const double term = static_cast<double>(c.q.row(t)[head * c.head_dim_k + i]) * c.cache->k_row(1, s)[kv * c.head_dim_k + i];
+            for (int i = 0; i < dk; ++i) {
+                const double term = static_cast<double>(c.q.row(t)[head * dk + i]) * m_k.rows().row(s)[kv * dk + i];
                 dot += term;
                 magnitude += std::fabs(term);
             }
             const double scaled = dot * c.scale;
             score[static_cast<size_t>(s)] = c.cap > 0 ? c.cap * std::tanh(scaled / c.cap) : scaled;
             // The slope of the cap is at most 1; tanh good to 4 units, quotient and product to one.
-            worst = std::max(worst, (c.head_dim_k + 4) * kEpsilon * magnitude * c.scale + 6 * kEpsilon * c.cap);
+            worst = std::max(worst, (dk + 4) * kEpsilon * magnitude * c.scale + 6 * kEpsilon * c.cap);
             top = std::max(top, score[static_cast<size_t>(s)]);
         }
         if (c.sinks) {
@@ -84,7 +114,7 @@ protected:
             double mix = 0, magnitude = 0;
             for (int s = 0; s < n_keys; ++s) {
                 if (score[static_cast<size_t>(s)] == 0) continue;
-                const double term = score[static_cast<size_t>(s)] / total * c.cache->v_row(1, s)[kv * c.head_dim_v + i];
+                const double term = score[static_cast<size_t>(s)] / total * value(c, s, kv)[i];
                 mix += term;
                 magnitude += std::fabs(term);
             }
@@ -95,12 +125,14 @@ protected:
         }
         return out;
     }
+
+    Matrix m_k{0, 0}, m_v{0, 0};   ///< what the cache holds, in f32
 };
 
 INSTANTIATE_TEST_SUITE_P(Backends, AttentionTest, testing::ValuesIn(all_backends()), [](const auto& row) { return row.param.name(); });
 
 TEST_P(AttentionTest, EveryHeadLayoutSeesItsOwnPastOnly) {
-    for (const Heads& h : {Heads{9, 3, 64, 64}, Heads{4, 4, 16, 16}, Heads{6, 2, 24, 40}, Heads{2, 1, 7, 5}, Heads{12, 1, 32, 128}})
+    for (const Heads& h : {Heads{9, 3, 64, 64}, Heads{4, 4, 16, 16}, Heads{6, 2, 24, 40}, Heads{2, 1, 7, 5}, Heads{12, 1, 32, 128}, Heads{7, 1, 130, 260}})
         for (const int n_tokens : {1, 2, 7, 33})
             for (const int first : {0, 5, 70}) {
                 check(h, first, n_tokens, 1);
@@ -230,18 +262,26 @@ TEST_P(AttentionTest, EmbeddingIsTheScaledRow) {
 }
 
 TEST_P(AttentionTest, StoredKeysAndValuesLandAtTheirPositions) {
-    std::vector<float> k(2 * 6 * 4, -1.0f), v(2 * 6 * 3, -1.0f);
-    const KvCache cache{k.data(), v.data(), 2, 6, 4, 3};
-    Matrix new_k(2, 4, 1), new_v(2, 3, 1);
+    Cache kept(*m_ops, 2, 6, 2, 19, 3);
+    Matrix new_k(2, 2 * 19, 1), new_v(2, 2 * 3, 1), k(6, 2 * 19), v(6, 2 * 3, 4);
     new_k.data = values(new_k.data.size());
     new_v.data = values(new_v.data.size());
-    m_ops->store_kv(cache, 1, 3, new_k.rows(), new_v.rows());
-    for (int layer = 0; layer < 2; ++layer)
+    m_ops->store_kv(kept.cache, 1, 3, new_k.rows(), new_v.rows());
+    const auto in_cache = [&](float x) { return kept.cache.type == KvType::kF16 ? half_to_float(float_to_half(x)) : x; };
+    for (int layer = 0; layer < 2; ++layer) {
+        m_ops->read_kv(kept.cache, layer, 0, k.rows(), v.rows());
         for (int s = 0; s < 6; ++s) {
             const bool written = layer == 1 && (s == 3 || s == 4);
-            for (int i = 0; i < 4; ++i) EXPECT_EQ(cache.k_row(layer, s)[i], written ? new_k.rows().row(s - 3)[i] : -1.0f);
-            for (int i = 0; i < 3; ++i) EXPECT_EQ(cache.v_row(layer, s)[i], written ? new_v.rows().row(s - 3)[i] : -1.0f);
+            for (int i = 0; i < k.n_cols; ++i) EXPECT_EQ(k.rows().row(s)[i], written ? in_cache(new_k.rows().row(s - 3)[i]) : 0.0f);
+            for (int i = 0; i < v.n_cols; ++i) EXPECT_EQ(v.rows().row(s)[i], written ? in_cache(new_v.rows().row(s - 3)[i]) : 0.0f);
         }
+    }
+}
+
+TEST_P(AttentionTest, KeysAndValuesOfAHeadLieOneBehindTheOther) {
+    const Cache kept(*m_ops, 2, 6, 2, 8, 4);
+    EXPECT_EQ(kept.cache.k_at(0, 0, 1) - kept.cache.k_at(0, 0, 0), static_cast<ptrdiff_t>(8 * kv_value_bytes(m_ops->kv_type())));
+    EXPECT_EQ(kept.cache.v_at(1, 0, 0) - kept.cache.v_at(0, 0, 0), static_cast<ptrdiff_t>(2 * 6 * 4 * kv_value_bytes(m_ops->kv_type())));
 }
 
 TEST_P(AttentionTest, AddScales) {

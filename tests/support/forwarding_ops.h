@@ -26,6 +26,7 @@ public:
         m_inner->rope(spec, divisors, x, n_heads, head_dim, first);
     }
     void store_kv(const KvCache& cache, int layer, int first, Rows k, Rows v) override { m_inner->store_kv(cache, layer, first, k, v); }
+    void read_kv(const KvCache& cache, int layer, int first, Rows k, Rows v) override { m_inner->read_kv(cache, layer, first, k, v); }
     void attention(const AttentionCall& call) override { m_inner->attention(call); }
     void add(Rows x, Rows y, float scale) override { m_inner->add(x, y, scale); }
     void copy(Rows from, Rows to) override { m_inner->copy(from, to); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <thread>
 
@@ -11,6 +12,7 @@
 #endif
 
 #include "engine/core/check.h"
+#include "engine/model/tensor_type.h"
 #include "engine/ops/rope_table.h"
 
 namespace gs::cpu {
@@ -25,9 +27,6 @@ int usable_cores() {
 #endif
     return std::max(1u, std::thread::hardware_concurrency());
 }
-
-// Below this many values a fork costs more than it saves.
-constexpr ptrdiff_t kForkValues = 1 << 15;
 
 }  // namespace
 
@@ -122,10 +121,31 @@ void CpuOps::rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, int
 
 void CpuOps::store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) {
     OpClock::Span span(m_clock, Op::kStoreKv);
-    for (int t = 0; t < k.n_rows; ++t) {
-        std::copy_n(k.row(t), cache.k_width, cache.k_row(layer, first_position + t));
-        if (cache.v_width > 0) std::copy_n(v.row(t), cache.v_width, cache.v_row(layer, first_position + t));
-    }
+    const auto put = [&](const float* from, int n, std::byte* to) {
+        if (cache.type == KvType::kF16) m_kernels.to_half(from, n, to);
+        else std::memcpy(to, from, sizeof(float) * static_cast<size_t>(n));
+    };
+    for (int t = 0; t < k.n_rows; ++t)
+        for (int h = 0; h < cache.n_kv_heads; ++h) {
+            put(k.row(t) + h * cache.head_dim_k, cache.head_dim_k, cache.k_at(layer, h, first_position + t));
+            if (cache.v) put(v.row(t) + h * cache.head_dim_v, cache.head_dim_v, cache.v_at(layer, h, first_position + t));
+        }
+}
+
+void CpuOps::read_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) {
+    const auto get = [&](const std::byte* from, int n, float* to) {
+        if (cache.type == KvType::kF32) return static_cast<void>(std::memcpy(to, from, sizeof(float) * static_cast<size_t>(n)));
+        for (int i = 0; i < n; ++i) {
+            uint16_t half;
+            std::memcpy(&half, from + 2 * i, sizeof half);
+            to[i] = half_to_float(half);
+        }
+    };
+    for (int t = 0; t < k.n_rows; ++t)
+        for (int h = 0; h < cache.n_kv_heads; ++h) {
+            get(cache.k_at(layer, h, first_position + t), cache.head_dim_k, k.row(t) + h * cache.head_dim_k);
+            if (cache.v) get(cache.v_at(layer, h, first_position + t), cache.head_dim_v, v.row(t) + h * cache.head_dim_v);
+        }
 }
 
 void CpuOps::add(Rows x, Rows y, float scale) {
@@ -147,81 +167,6 @@ void CpuOps::clamp(Rows x, float limit) {
     OpClock::Span span(m_clock, Op::kAdd);
     each_row(x, [&](int t, int) {
         for (int i = 0; i < x.n_cols; ++i) x.row(t)[i] = std::min(std::max(x.row(t)[i], -limit), limit);
-    });
-}
-
-void CpuOps::attention(const AttentionCall& call) {
-    OpClock::Span span(m_clock, Op::kAttention);
-    if (call.q.n_rows <= kGemvTokens) attend_heads(call);
-    else attend_tiles(call);
-}
-
-void CpuOps::attend_heads(const AttentionCall& call) {
-    const int group = call.n_heads / call.n_kv_heads;
-    std::vector<float> sink_copy;
-    const float* sinks = call.sinks ? vector_values(*call.sinks, sink_copy) : nullptr;
-    const auto head = [&](int i, int thread) {
-        const int t = i / call.n_heads, h = i % call.n_heads, kv_head = h / group;
-        const int first = call.first_key(call.first_position + t), n_keys = call.first_position + t + 1 - first;
-        HeadCall c;
-        c.q = call.q.row(t) + h * call.head_dim_k;
-        c.k = call.cache->k_row(call.layer, first) + kv_head * call.head_dim_k;
-        c.v = call.cache->v_row(call.layer, first) + kv_head * call.head_dim_v;
-        c.k_stride = call.cache->k_width;
-        c.v_stride = call.cache->v_stride();
-        c.n_keys = n_keys;
-        c.dk = call.head_dim_k;
-        c.dv = call.head_dim_v;
-        c.scale = call.scale;
-        c.cap = call.cap;
-        if (sinks) c.sink = sinks[h];
-        c.scores = m_threads[static_cast<size_t>(thread)].attention.floats(static_cast<size_t>(n_keys) + 16);
-        c.out = call.out.row(t) + h * call.head_dim_v;
-        m_kernels.attend_head(c);
-    };
-    const int n = call.q.n_rows * call.n_heads;
-    const ptrdiff_t work = static_cast<ptrdiff_t>(n) * (call.first_position + call.q.n_rows) * (call.head_dim_k + call.head_dim_v);
-    if (work >= kForkValues) m_pool.run(n, head);
-    else
-        for (int i = 0; i < n; ++i) head(i, 0);
-}
-
-void CpuOps::attend_tiles(const AttentionCall& call) {
-    constexpr int kTileRows = 96;  // queries: some tokens times the heads that share a key-value head
-    const int group = call.n_heads / call.n_kv_heads, n_tokens = call.q.n_rows;
-    const int heads_at_once = std::min(group, kTileRows), tile_tokens = std::max(1, kTileRows / heads_at_once);
-    const int n_tiles = (n_tokens + tile_tokens - 1) / tile_tokens, n_head_runs = (group + heads_at_once - 1) / heads_at_once;
-    std::vector<float> sink_copy;
-    const float* sinks = call.sinks ? vector_values(*call.sinks, sink_copy) : nullptr;
-    m_pool.run(n_tiles * call.n_kv_heads * n_head_runs, [&](int i, int thread) {
-        // Later tiles see more keys: they go first, so that no thread is left with a long one at the end.
-        const int tile = n_tiles - 1 - i / (call.n_kv_heads * n_head_runs), kv_head = i / n_head_runs % call.n_kv_heads;
-        const int head_begin = kv_head * group + i % n_head_runs * heads_at_once;
-        const int head_end = std::min(head_begin + heads_at_once, (kv_head + 1) * group);
-        const float* q[kTileRows];
-        float* out[kTileRows];
-        int n_hidden[kTileRows], n_visible[kTileRows], n_rows = 0;
-        float row_sinks[kTileRows];
-        for (int t = tile * tile_tokens; t < std::min(n_tokens, (tile + 1) * tile_tokens); ++t)
-            for (int h = head_begin; h < head_end; ++h, ++n_rows) {
-                q[n_rows] = call.q.row(t) + h * call.head_dim_k;
-                out[n_rows] = call.out.row(t) + h * call.head_dim_v;
-                n_hidden[n_rows] = call.first_key(call.first_position + t);
-                n_visible[n_rows] = call.first_position + t + 1;
-                row_sinks[n_rows] = sinks ? sinks[h] : 0;
-            }
-        QueryTile c{q, out, n_hidden, n_visible, n_rows};
-        if (sinks) c.sinks = row_sinks;
-        c.k = call.cache->k_row(call.layer, 0) + kv_head * call.head_dim_k;
-        c.v = call.cache->v_row(call.layer, 0) + kv_head * call.head_dim_v;
-        c.k_stride = call.cache->k_width;
-        c.v_stride = call.cache->v_stride();
-        c.dk = call.head_dim_k;
-        c.dv = call.head_dim_v;
-        c.scale = call.scale;
-        c.cap = call.cap;
-        c.scratch = m_threads[static_cast<size_t>(thread)].attention.floats(m_kernels.query_tile_floats(n_rows, c.dk, c.dv));
-        m_kernels.attend_tile(c);
     });
 }
 

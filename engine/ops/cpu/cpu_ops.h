@@ -36,6 +36,7 @@ public:
     void linear_transposed(Rows x, const Weight& weight, Rows out) override;
     void rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) override;
     void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) override;
+    void read_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) override;
     void attention(const AttentionCall& call) override;
     void add(Rows x, Rows y, float scale) override;
     void copy(Rows from, Rows to) override;

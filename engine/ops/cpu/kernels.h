@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/model/kv_type.h"
 #include "engine/model/weights.h"
 
 namespace gs::cpu {
@@ -36,20 +37,26 @@ struct MatmulKernels {
                  ptrdiff_t stride) = nullptr;
 };
 
-constexpr float kNoSink = -std::numeric_limits<float>::infinity();
+/// The keys and values of one head, one position behind the other.
+struct HeadKv {
+    const std::byte* k = nullptr;
+    const std::byte* v = nullptr;
+    KvType type = KvType::kF32;
+    int dk = 0, dv = 0, v_stride = 0;     ///< v_stride: values from one position to the next; keys are dk apart
+};
 
-/// One query head over the keys of one key-value head.
-struct HeadCall {
-    const float* q = nullptr;     ///< [dk]
-    const float* k = nullptr;     ///< key s at k + s * k_stride
-    const float* v = nullptr;
-    ptrdiff_t k_stride = 0, v_stride = 0;
-    int n_keys = 0, dk = 0, dv = 0;
+constexpr int kHeadsAtOnce = 4;
+/// Some query heads of one token over the keys of the head that they share.
+struct HeadsCall {
+    HeadKv kv;
+    int n_heads = 0;              ///< 1..kHeadsAtOnce
+    int n_keys = 0;
+    const float* q = nullptr;     ///< [n_heads, dk]
     float scale = 0;
     float cap = 0;                ///< scores become cap tanh(score / cap); 0 = off
-    float sink = kNoSink;         ///< takes exp(sink) of the softmax and gives no value
-    float* scores = nullptr;      ///< scratch, n_keys rounded up to 16
-    float* out = nullptr;         ///< [dv]
+    const float* sinks = nullptr; ///< [n_heads] or null: takes exp(sink) of the softmax and gives no value
+    float* scores = nullptr;      ///< scratch, n_heads times n_keys rounded up to 16
+    float* out = nullptr;         ///< [n_heads, dv]
 };
 
 /// Many queries that share one key-value head: row r sees the first n_visible[r] keys without the first n_hidden[r].
@@ -59,10 +66,7 @@ struct QueryTile {
     const int* n_hidden = nullptr;
     const int* n_visible = nullptr;       ///< ascending within the tile is not needed; each > n_hidden
     int n_rows = 0;
-    const float* k = nullptr;
-    const float* v = nullptr;
-    ptrdiff_t k_stride = 0, v_stride = 0;
-    int dk = 0, dv = 0;
+    HeadKv kv;
     float scale = 0, cap = 0;
     const float* sinks = nullptr;         ///< [n_rows] or null
     float* scratch = nullptr;             ///< query_tile_floats(n_rows, dk, dv) floats, aligned to 64
@@ -84,9 +88,10 @@ struct Kernels {
     void (*set_scaled)(float* x, const float* y, int n, float scale) = nullptr;       ///< x = scale * y
     void (*rotate)(float* head, const float* cosines, const float* sines, int n_pairs, bool halves) = nullptr;
     void (*dequantize)(const Weight& w, int row, int slab, float* out) = nullptr;     ///< bit-identical to TensorTypeInfo's
-    void (*attend_head)(const HeadCall& call) = nullptr;
+    void (*attend_heads)(const HeadsCall& call) = nullptr;
     void (*attend_tile)(const QueryTile& tile) = nullptr;
     size_t (*query_tile_floats)(int n_rows, int dk, int dv) = nullptr;
+    void (*to_half)(const float* x, int n, std::byte* halves) = nullptr;              ///< to nearest even
 };
 
 /// Best first; the names of what this processor runs.
