@@ -39,7 +39,8 @@ TEST(FamilyKeys, YarnsOwnKeysAreReadForGrokAndInTheReadingOfTheAuthors) {
     EXPECT_EQ(ignored.beta_fast, 32);
     EXPECT_EQ(ignored.beta_slow, 1);
     EXPECT_FALSE(rope("llama", "linear", Reading::kLlamaCpp).yarn);
-    for (const RopeSpec& read : {rope("llama", "yarn", Reading::kReference), rope("grok", "yarn", Reading::kLlamaCpp), rope("grok", "linear", Reading::kLlamaCpp)}) {
+    for (const RopeSpec& read : {rope("llama", "yarn", Reading::kReference), rope("grok", "yarn", Reading::kLlamaCpp),
+                                 rope("grok", "linear", Reading::kLlamaCpp)}) {
         EXPECT_TRUE(read.yarn) << "what extrapolates is YaRN, whatever the type";
         EXPECT_EQ(read.extrapolation, 0.5f);
         EXPECT_EQ(read.beta_fast, 9);
