@@ -48,9 +48,9 @@ constexpr FamilyRow kFamilies[] = {
              row.norm_floor = 1e-12f;
              row.attention_out_bias = true;
          }},
-    // 7.10
+    // 7.10. Not every model of this architecture has the biases of q, k and v.
     {.architecture = "glm4moe", .family = "GLM-4.5", .dense_family = "GLM-4 (dense)", .experts = ExpertUse::kRequired,
-     .rope_pairs = RopePairs::kHalves, .qk_norm = QkNorm::kPerHead, .qk_norm_optional = true, .qkv_bias = true,
+     .rope_pairs = RopePairs::kHalves, .qk_norm = QkNorm::kPerHead, .qk_norm_optional = true,
      .ffn_norm = "post_attention_norm", .score = ScoreFn::kSigmoid, .gating = GatingKey::kMayChoose, .selection_bias = Presence::kRequired,
      .renormalise = Renormalise::kByKey, .expert_scale = true, .shared = SharedExpert::kOptional, .shared_width = SharedWidthKey::kRoutedPerExpert,
      .as_authors = [](FamilyRow& row) { row.norm_epsilon = kDeepseekEpsilon; }},

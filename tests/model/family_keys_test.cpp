@@ -133,6 +133,14 @@ TEST(FamilyKeys, AFusedProjectionGoesWithEitherKindOfBiases) {
     EXPECT_EQ(out.weights.layers[0].k_bias.n_in, 8);
 }
 
+TEST(FamilyKeys, GlmGoesWithAndWithoutBiasesOfQueries) {
+    GgufBuilder b = tiny_model("glm4moe");
+    EXPECT_EQ(load_spec(b.build()).code, "ok");
+    const Bytes bytes = b.tensor("blk.0.attn_q.bias", {16}).tensor("blk.0.attn_k.bias", {8}).tensor("blk.0.attn_v.bias", {8}).build();
+    EXPECT_TRUE(load_spec(bytes).weights.layers[0].v_bias);
+    EXPECT_EQ(load_spec(tiny_model("qwen2moe").remove_tensor("blk.0.attn_k.bias").build()).code, "missing_tensor");
+}
+
 TEST(FamilyKeys, LongropesFactorDividesPositionsToo) {
     GgufBuilder b = tiny_model("phimoe").text("phimoe.rope.scaling.type", "longrope").f32("phimoe.rope.scaling.factor", 4);
     const Outcome out = load_spec(b.build());
