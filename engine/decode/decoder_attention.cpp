@@ -38,12 +38,11 @@ void Decoder::Impl::project_heads(int l, int n_rows, int position) {
     const bool after = s.qk_norm == QkNorm::kPerHeadAfterRope || (s.qk_norm == QkNorm::kPlainAfterRope && rotates);
     if (before && w.q_norm) norm_queries_and_keys(w, rq, rk);
     if (rotates) {
-        rotate(rq, s.n_heads, s.head_dim_k, position);
-        rotate(rk, s.n_kv_heads, s.head_dim_k, position);
-    } else {
-        grow_queries(rq, position);
+        rotate(l, rq, s.n_heads, s.head_dim_k, position);
+        rotate(l, rk, s.n_kv_heads, s.head_dim_k, position);
     }
     if (after) norm_queries_and_keys(w, rq, rk);
+    grow_queries(l, rq, position);
 }
 
 /// Section 3.1; RMS whatever the other norms are.
@@ -53,24 +52,27 @@ void Decoder::Impl::norm_queries_and_keys(const LayerWeights& w, Rows rq, Rows r
     ops->norm({.x = rk, .weight = &w.k_norm, .eps = spec().norm_eps, .group = group, .out = rk});
 }
 
-void Decoder::Impl::rotate(Rows heads, int n_heads, int head_dim, int position) {
+void Decoder::Impl::rotate(int l, Rows heads, int n_heads, int head_dim, int position) {
     const ModelWeights& w = model->weights;
-    ops->rope(spec().rope, long_context ? w.rope_freqs_long : w.rope_freqs, heads, n_heads, head_dim, position);
+    ops->rope(spec().rope_of(l), long_context ? w.rope_freqs_long : w.rope_freqs, heads, n_heads, head_dim, position);
 }
 
-/// Longrope: by the context configured, or in the authors' reading by the tokens there are (sections 3.3 and 5).
+/// Longrope: by the context configured, or in the authors' reading by the tokens there are (sections 3.3 and 5). A sequence that grows beyond
+/// the original context keeps the keys that it has, as transformers' cache does: to turn them anew would not give what a run of all its tokens
+/// gives either, because what deeper layers read has changed with them. Whoever wants that run starts it from the first token.
 void Decoder::Impl::choose_divisors(int end_position) {
     const int reach = spec().reading == Reading::kLlamaCpp ? n_ctx : end_position;
     long_context = model->weights.rope_freqs_long && reach > spec().rope.original_context;
 }
 
-/// Section 3.7: where positions are not rotated in, attention would spread over ever more keys.
-void Decoder::Impl::grow_queries(Rows rq, int position) {
-    constexpr double kPerStep = 0.1, kStep = 8192;
+/// Section 3.7.
+void Decoder::Impl::grow_queries(int l, Rows rq, int position) {
+    if (!spec().attention[static_cast<size_t>(l)].grows) return;
+    const QueryGrowth& growth = spec().query_growth;
     std::vector<float> factors(static_cast<size_t>(rq.n_rows));
     for (size_t t = 0; t < factors.size(); ++t) {
-        const double steps = std::floor((position + static_cast<double>(t) + 1) / kStep);
-        factors[t] = static_cast<float>(std::log(steps + 1) * kPerStep + 1);
+        const double steps = std::floor((position + static_cast<double>(t) + growth.offset) / growth.step);
+        factors[t] = static_cast<float>(std::log(steps + 1) * growth.per_step + 1);
     }
     ops->scale(rq, factors);
 }
@@ -92,8 +94,8 @@ void Decoder::Impl::project_latent(int l, int n_rows, int position) {
         ops->linear(low, {&up, 1});
     }
     ops->norm({.x = content, .weight = &w.mla.kv_a_norm, .eps = s.norm_eps, .out = content});
-    rotate(rk.columns(mla.kv_rank, n_rot), 1, n_rot, position);
-    rotate(heads.columns(mla.nope_dim, heads.n_cols - mla.nope_dim), s.n_heads, head_dim, position);
+    rotate(l, rk.columns(mla.kv_rank, n_rot), 1, n_rot, position);
+    rotate(l, heads.columns(mla.nope_dim, heads.n_cols - mla.nope_dim), s.n_heads, head_dim, position);
     for (int h = 0; h < s.n_heads; ++h) {
         const Rows nope = heads.columns(h * head_dim, mla.nope_dim), turned = heads.columns(h * head_dim + mla.nope_dim, n_rot);
         const Rows to = rq.columns(h * s.head_dim_k, mla.kv_rank), to_turned = rq.columns(h * s.head_dim_k + mla.kv_rank, n_rot);
@@ -103,6 +105,7 @@ void Decoder::Impl::project_latent(int l, int n_rows, int position) {
         else ops->linear(nope, {&absorb, 1});
         ops->copy(turned, to_turned);
     }
+    grow_queries(l, rq, position);
 }
 
 /// Each head's mix of compressed values to a value of its own.

@@ -83,8 +83,8 @@ struct Decoder::Impl {
     void project_latent(int l, int n_rows, int position);
     void expand_latent(int l, int n_rows);
     void norm_queries_and_keys(const LayerWeights& w, Rows rq, Rows rk);
-    void rotate(Rows heads, int n_heads, int head_dim, int position);
-    void grow_queries(Rows rq, int position);
+    void rotate(int l, Rows heads, int n_heads, int head_dim, int position);
+    void grow_queries(int l, Rows rq, int position);
     void ffn_norm(int l, int n_rows) { normalise(x.rows(n_rows), layer(l).ffn_norm, layer(l).ffn_norm_bias, normed.rows(n_rows)); }
     void router_linear(int l, int n_rows);
     void ffn_block(int l, int n_rows, int first_row);

@@ -46,7 +46,8 @@ Result<void> WeightBinder::bind_attention(const std::string& blk, LayerWeights& 
     }
     GS_TRY(w.sinks, bind(only_if(m_row.sinks), blk + "attn_sinks.weight", m_spec.n_heads, 1));
     GS_TRY(w.attn_out, require(blk + "attn_output.weight", m_spec.value_width(), m_spec.n_embd));
-    GS_TRY(w.attn_out_bias, optional(blk + "attn_output.bias", m_spec.n_embd, 1));
+    GS_TRY(const Weight out_bias, optional(blk + "attn_output.bias", m_spec.n_embd, 1));
+    if (m_row.attention_out_bias) w.attn_out_bias = out_bias;
     return {};
 }
 
@@ -64,15 +65,16 @@ Result<void> WeightBinder::bind_qkv(const std::string& blk, LayerWeights& w) {
             w.q_bias = values_of(bias, 0, nq);
             w.k_bias = values_of(bias, nq, nk);
             w.v_bias = values_of(bias, nq + nk, nv);
+            return {};
         }
     } else {
         GS_TRY(w.q, require(blk + "attn_q.weight", width, nq));
         GS_TRY(w.k, require(blk + "attn_k.weight", width, nk));
         GS_TRY(w.v, require(blk + "attn_v.weight", width, nv));
-        GS_TRY(w.q_bias, optional(blk + "attn_q.bias", nq, 1));
-        GS_TRY(w.k_bias, optional(blk + "attn_k.bias", nk, 1));
-        GS_TRY(w.v_bias, optional(blk + "attn_v.bias", nv, 1));
     }
+    GS_TRY(w.q_bias, optional(blk + "attn_q.bias", nq, 1));
+    GS_TRY(w.k_bias, optional(blk + "attn_k.bias", nk, 1));
+    GS_TRY(w.v_bias, optional(blk + "attn_v.bias", nv, 1));
     if (m_row.qkv_bias && !(w.q_bias && w.k_bias && w.v_bias)) return missing_tensor(blk + "attn_{q,k,v}.bias");
     return {};
 }
@@ -136,6 +138,11 @@ Result<void> WeightBinder::bind_ffn(const std::string& blk, int layer, LayerWeig
     }
     if (m_spec.is_moe() && !has(blk + "ffn_gate.weight")) return missing_tensor(blk + "ffn_gate_inp.weight");
     GS_TRY(w.dense, bind_network(blk, ""));
+    if (m_row.dense_bias) {
+        GS_TRY(w.dense.gate_bias, optional(blk + "ffn_gate.bias", w.dense.width(), 1));
+        GS_TRY(w.dense.up_bias, optional(blk + "ffn_up.bias", w.dense.width(), 1));
+        GS_TRY(w.dense.down_bias, optional(blk + "ffn_down.bias", m_spec.n_embd, 1));
+    }
     m_dense_ff = std::max(m_dense_ff, w.dense.width());
     return {};
 }

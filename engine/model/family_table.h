@@ -50,13 +50,18 @@ struct FamilyRow {
     RopeFactors rope_factors = RopeFactors::kNone;
     float rope_magnitude = 0;       ///< instead of rope.scaling.attn_factor, which has another value than the authors' code; 0 = the file's
     float yarn_beta_fast = 32;      ///< where the file does not say
+    bool yarn_keys = false;         ///< rope.scaling.yarn_{ext_factor,attn_factor,beta_fast,beta_slow} are read
     bool yarn_whole_borders = true;
+    bool rope_switch = false;       ///< rope.scaling.finetuned = false: positions are not rotated in
     AttentionKind attention = AttentionKind::kFull;
     QkNorm qk_norm = QkNorm::kNone;
     bool qk_norm_optional = false;
     bool qkv_bias = false;          ///< biases of q, k, v are required; elsewhere they are taken where present
     bool sinks = false;             ///< attn_sinks
     bool clamp_qkv = false;         ///< attention.clamp_kqv
+    bool attention_out_bias = true; ///< attn_output.bias is added where present
+    bool temperature = false;       ///< attention.temperature_{length,scale}: queries grow with their position
+    bool rope_scales_softmax = false;   ///< the softmax is scaled by the square of what context extension multiplies cosine and sine with
 
     NormKind norm = NormKind::kRms;
     bool norm_bias = false;
@@ -69,6 +74,7 @@ struct FamilyRow {
     Renormalise renormalise = Renormalise::kAlways;
     float norm_floor = 6.103515625e-5f;   ///< see RouterSpec
     float norm_epsilon = 0;
+    bool expert_scale = false;      ///< expert_weights_scale
     bool weigh_input = false;       ///< best by raw logit, whose weight multiplies the expert's input
     bool deepseek_groups = false;   ///< of DeepSeek-V2 and V3 as the authors have them, whatever the file says
 
@@ -77,6 +83,7 @@ struct FamilyRow {
     SharedWidthKey shared_width = SharedWidthKey::kOwn;
     Activation activation = Activation::kSilu;
     bool expert_bias = false;       ///< of router and experts
+    bool dense_bias = false;        ///< of a dense FFN, where present
     Scales scales = Scales::kNone;
     bool output_bias = false;
     bool may_tie_output = true;

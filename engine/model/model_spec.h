@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,9 +40,15 @@ struct RopeSpec {
 struct LayerAttention {
     int window = 0;                  ///< themselves and window - 1 keys before; 0 = all
     int chunk = 0;                   ///< keys with the same position / chunk; 0 = all
-    bool rotates = true;             ///< otherwise queries grow with their position instead (section 3.7)
+    bool rotates = true;
+    bool grows = false;              ///< queries are multiplied by a factor that grows with their position (section 3.7)
 
     bool operator==(const LayerAttention&) const = default;
+};
+
+/// ln(floor((position + offset) / step) + 1) * per_step + 1, where attention would spread over ever more keys (section 3.7).
+struct QueryGrowth {
+    double per_step = 0.1, step = 8192, offset = 1;
 };
 
 /// Multi-head latent attention (section 3.8), computed in its absorbed form: one key-value head of kv_rank + n_rot dimensions.
@@ -69,6 +76,8 @@ struct ModelSpec {
     MlaSpec mla;
     std::vector<LayerAttention> attention;   ///< [L]
     RopeSpec rope;
+    std::optional<RopeSpec> local_rope;      ///< of the layers with a window or chunks, where it is another one
+    QueryGrowth query_growth;
     QkNorm qk_norm = QkNorm::kNone;
     float clamp_qkv = 0;             ///< q, k and v are clamped to ± this; 0 = off
     float attention_scale = 0;       ///< multiplies q·k; always set (1/sqrt(dk) unless the family or file says otherwise)
@@ -83,6 +92,10 @@ struct ModelSpec {
     RouterSpec router;               ///< n_experts = 0 for a dense model
     std::vector<int> moe_layers;     ///< layer indices with a router, ascending
 
+    const RopeSpec& rope_of(int layer) const {
+        const LayerAttention& a = attention[static_cast<size_t>(layer)];
+        return local_rope && (a.window > 0 || a.chunk > 0) ? *local_rope : rope;
+    }
     bool is_moe() const { return router.n_experts > 0; }
     bool is_mla() const { return mla.kv_rank > 0; }
     /// Columns of queries as projected, of values as they reach the output projection, and of one position in the cache.

@@ -75,49 +75,95 @@ Result<void> SpecReader::read_rope_scaling() {
     const bool longrope = m_row.rope_factors == RopeFactors::kLongAndShort;
     if (type != "none" && type != "linear" && type != "yarn" && !(type == "longrope" && longrope))
         return gguf_error("unsupported_layout", fmt::format("its positions are scaled by \"{}\", which this version cannot run", sanitise_for_display(type, 40)));
-    if (type == "linear" || type == "yarn") {
-        const char* factor = has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";   // the second is the old name
-        GS_TRY(rope.factor, multiplier(factor));
-    }
+    const char* factor_key = has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";   // the second is the old name
+    GS_TRY(const float factor, multiplier(factor_key));
+    if (type != "none") rope.factor = factor;
     GS_TRY(rope.original_context, integer_or("rope.scaling.original_context_length", 1, kMaxContext, m_spec.n_ctx_train));
     GS_TRY(rope.magnitude, multiplier("rope.scaling.attn_factor"));
     if (m_row.rope_magnitude != 0) rope.magnitude = m_row.rope_magnitude;
-    return type == "yarn" ? read_yarn() : Result<void>();
+    GS_TRY_VOID(read_yarn(type == "yarn"));
+    return read_local_rope(factor);
 }
 
-/// Section 3.3; with a logarithmic multiplier (DeepSeek, 3.8) the softmax is scaled instead of cosine and sine.
-Result<void> SpecReader::read_yarn() {
+/// Section 3.3. What extrapolates a part of the frequencies is YaRN, whatever the type of the scaling.
+Result<void> SpecReader::read_yarn(bool is_yarn) {
     RopeSpec& rope = m_spec.rope;
-    rope.yarn = true;
     rope.whole_borders = m_row.yarn_whole_borders;
-    GS_TRY(const double extrapolation, number_or("rope.scaling.yarn_ext_factor", 1));
-    rope.extrapolation = static_cast<float>(extrapolation);
-    GS_TRY(rope.beta_fast, positive("rope.scaling.yarn_beta_fast", m_row.yarn_beta_fast));
-    GS_TRY(rope.beta_slow, positive("rope.scaling.yarn_beta_slow", 1));
-    GS_TRY(const float more, multiplier("rope.scaling.yarn_attn_factor"));
-    rope.magnitude *= more;
-    GS_TRY(const double log_multiplier, number_or("rope.scaling.yarn_log_multiplier", 0));
-    const double log_factor = std::log(static_cast<double>(rope.factor));
-    if (m_spec.is_mla() && log_multiplier != 0) {
-        const double m = 1 + log_multiplier * log_factor;
-        m_spec.attention_scale = static_cast<float>(m * m * static_cast<double>(m_spec.attention_scale));
-    } else if (rope.extrapolation != 0) {
-        rope.magnitude = static_cast<float>((1 + 0.1 * log_factor) * static_cast<double>(rope.magnitude));
+    rope.extrapolation = is_yarn ? 1 : 0;
+    rope.beta_fast = m_row.yarn_beta_fast;
+    float more = 1;
+    if (m_row.yarn_keys) {
+        GS_TRY(const double extrapolation, number_or("rope.scaling.yarn_ext_factor", -1));
+        if (extrapolation >= 0) rope.extrapolation = static_cast<float>(extrapolation);   // negative: not set
+        GS_TRY(rope.beta_fast, positive("rope.scaling.yarn_beta_fast", m_row.yarn_beta_fast));
+        GS_TRY(rope.beta_slow, positive("rope.scaling.yarn_beta_slow", 1));
+        GS_TRY(more, multiplier("rope.scaling.yarn_attn_factor"));
     }
+    rope.yarn = rope.extrapolation != 0;
+    const double log_factor = std::log(static_cast<double>(rope.factor));
+    double log_multiplier = 0;
+    if (m_spec.is_mla()) {
+        GS_TRY(log_multiplier, number_or("rope.scaling.yarn_log_multiplier", 0));
+        GS_TRY_VOID(scale_latent_softmax(log_factor, log_multiplier));
+    }
+    // Without YaRN there is no magnitude of its own, which the factor would replace.
+    if (!rope.yarn) rope.magnitude *= more;
+    else if (log_multiplier == 0) rope.magnitude = static_cast<float>((1 + 0.1 * log_factor) * static_cast<double>(rope.magnitude));
     if (!std::isfinite(rope.magnitude) || !std::isfinite(m_spec.attention_scale)) return bad("rope.scaling.factor", "gives numbers that are not finite");
+    return {};
+}
+
+/// Section 3.8: with a logarithmic multiplier the softmax is scaled instead of cosine and sine. llama.cpp scales it also by the square of the
+/// magnitude that YaRN would have without one, even where the scaling is linear.
+Result<void> SpecReader::scale_latent_softmax(double log_factor, double log_multiplier) {
+    double m = 1 + log_multiplier * log_factor;
+    if (m_row.rope_scales_softmax) {
+        m *= static_cast<double>(m_spec.rope.magnitude);
+        if (!m_spec.rope.yarn || log_multiplier == 0) m *= 1 + 0.1 * log_factor;
+    }
+    m_spec.attention_scale = static_cast<float>(m * m * static_cast<double>(m_spec.attention_scale));
+    return {};
+}
+
+/// Layers with a window or chunks may have a base of their own; their factor holds whatever the type of the scaling.
+Result<void> SpecReader::read_local_rope(float factor) {
+    if (m_row.attention != AttentionKind::kWindowed && m_row.attention != AttentionKind::kChunked) return {};
+    RopeSpec local = m_spec.rope;
+    local.factor = factor;
+    GS_TRY(local.base, positive("rope.freq_base_swa", static_cast<double>(local.base)));
+    if (local != m_spec.rope) m_spec.local_rope = local;
+    return {};
+}
+
+/// Section 3.7; a scale of 0 or none at all: off.
+Result<void> SpecReader::read_temperature() {
+    GS_TRY(const double scale, number_or("attention.temperature_scale", 0));
+    if (!m_row.temperature || scale == 0) return {};
+    GS_TRY(const int length, integer("attention.temperature_length", 1, kMaxContext));
+    m_spec.query_growth = {.per_step = scale, .step = static_cast<double>(length), .offset = 0};
+    for (LayerAttention& layer : m_spec.attention) layer.grows = true;
     return {};
 }
 
 Result<void> SpecReader::read_layers() {
     m_spec.attention.assign(static_cast<size_t>(m_spec.n_layers), {});
     if (m_row.attention == AttentionKind::kWindowed) return read_windows();
-    if (m_row.attention != AttentionKind::kChunked) return {};
-    // Section 7.6: a window of 0 means neither chunks nor layers without rotation; any other value is ignored.
+    if (m_row.attention == AttentionKind::kChunked) return read_chunks();
+    constexpr const char* kSwitch = "rope.scaling.finetuned";
+    if (m_row.rope_switch && has(kSwitch)) {
+        GS_TRY(const bool rotates, m_file.get_bool(key(kSwitch)));
+        for (LayerAttention& layer : m_spec.attention) layer.rotates = rotates;
+    }
+    return read_temperature();
+}
+
+/// Section 7.6: a window of 0 means neither chunks nor layers without rotation; any other value is ignored.
+Result<void> SpecReader::read_chunks() {
     constexpr int kChunk = 8192, kPeriod = 4;
     GS_TRY(const int window, integer_or("attention.sliding_window", 0, kMaxContext, kChunk));
     for (int l = 0; l < m_spec.n_layers && window != 0; ++l) {
         const bool full = (l + 1) % kPeriod == 0;
-        m_spec.attention[static_cast<size_t>(l)] = {.chunk = full ? 0 : kChunk, .rotates = !full};
+        m_spec.attention[static_cast<size_t>(l)] = {.chunk = full ? 0 : kChunk, .rotates = !full, .grows = full};
     }
     return {};
 }
@@ -126,9 +172,6 @@ Result<void> SpecReader::read_layers() {
 Result<void> SpecReader::read_windows() {
     constexpr const char* kPattern = "attention.sliding_window_pattern";
     GS_TRY(const int window, integer_or("attention.sliding_window", 0, kMaxContext, 0));
-    GS_TRY(const float window_base, positive("rope.freq_base_swa", static_cast<double>(m_spec.rope.base)));
-    if (window_base != m_spec.rope.base)
-        return gguf_error("unsupported_layout", "its layers with a window rotate otherwise than the others, which this version cannot run");
     const bool flagged = has(kPattern) && m_file.is_array(key(kPattern));
     std::vector<int64_t> flags;
     int period = 2;

@@ -51,7 +51,9 @@ Result<void> SpecReader::read_weights_rule() {
     }
     router.norm_floor = m_row.norm_floor;
     router.norm_epsilon = m_row.norm_epsilon;
-    GS_TRY(router.scale, multiplier("expert_weights_scale"));
+    if (m_row.expert_scale) {
+        GS_TRY(router.scale, multiplier("expert_weights_scale"));
+    }
     return {};
 }
 

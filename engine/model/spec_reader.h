@@ -54,8 +54,12 @@ private:
     Result<void> read_latent();
     Result<void> read_rope();
     Result<void> read_rope_scaling();
-    Result<void> read_yarn();
+    Result<void> read_yarn(bool is_yarn);
+    Result<void> scale_latent_softmax(double log_factor, double log_multiplier);
+    Result<void> read_temperature();
     Result<void> read_layers();
+    Result<void> read_local_rope(float factor);
+    Result<void> read_chunks();
     Result<void> read_windows();
 
     // model_spec_router.cpp

@@ -1,4 +1,4 @@
-// Every family of the table on random weights, the fast back end against the oracle: those without a golden run nowhere else.
+// Every family of the table on random weights, the fast back end against the oracle.
 #include <random>
 
 #include "tests/decode/decoder_fixture.h"
@@ -21,12 +21,16 @@ void add_options(GgufBuilder& b, const FamilyRow& row, int n_layers) {
     if (row.attention == AttentionKind::kWindowed) b.u32(arch + ".attention.sliding_window", 4);
     if (row.renormalise == Renormalise::kByKey)
         b.value<uint8_t>(arch + ".expert_weights_norm", GgufValueType::kBool, 1).f32(arch + ".expert_weights_scale", 2.5f);
+    if (row.temperature) b.f32(arch + ".attention.temperature_scale", 0.5f).u32(arch + ".attention.temperature_length", 4);
+    if (row.attention == AttentionKind::kChunked || row.attention == AttentionKind::kWindowed) b.f32(arch + ".rope.freq_base_swa", 500);
     if (row.clamp_qkv) b.f32(arch + ".attention.clamp_kqv", 0.5f);
     if (row.shared == SharedExpert::kBesideDense) b.f32(arch + ".final_logit_softcapping", 5).f32(arch + ".attn_logit_softcapping", 2);
     if (row.attention == AttentionKind::kLatent || row.attention == AttentionKind::kWindowed)
         b.text(arch + ".rope.scaling.type", "yarn").f32(arch + ".rope.scaling.factor", 4).f32(arch + ".rope.scaling.yarn_log_multiplier", 0.1f);
     for (int l = 0; l < n_layers; ++l) {
         const std::string blk = "blk." + std::to_string(l) + ".";
+        if (row.dense_bias && row.experts == ExpertUse::kNever)
+            b.tensor(blk + "ffn_gate.bias", {32}).tensor(blk + "ffn_up.bias", {32}).tensor(blk + "ffn_down.bias", {16});
         if (row.selection_bias == Presence::kOptional) b.tensor(blk + "exp_probs_b.bias", {4});
         const char* suffix = row.shared == SharedExpert::kOptional ? "_shexp" : row.shared == SharedExpert::kBesideDense ? "" : nullptr;
         if (!suffix) continue;

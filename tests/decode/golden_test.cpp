@@ -40,7 +40,10 @@ TEST_P(GoldenModel, IsReproducedByTheExactPath) { expect_all_pass(test::golden(G
 TEST_P(GoldenModel, IsReproducedByTheFastPath) { expect_all_pass(test::golden(GetParam()), fast, kLeastCases); }
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenModel,
-                         testing::Values("models/dbrx", "models/deepseek", "models/deepseek2-legacy", "models/deepseek2-lite", "models/deepseek2-v3",
+                         testing::Values("models/bailingmoe2", "models/dbrx", "models/deepseek", "models/deepseek2-legacy", "models/deepseek2-lite",
+                                         "models/deepseek2-temperature", "models/deepseek2-v3", "models/dots1", "models/ernie4_5-moe", "models/glm4moe",
+                                         "models/glm4moe-groups", "models/granite-unrotated", "models/grok-yarn-keys", "models/llama4-local-base",
+                                         "models/phimoe-long",
                                          "models/gpt-oss", "models/gpt-oss-mxfp4", "models/granitemoe", "models/granitemoe-shared", "models/grok",
                                          "models/hunyuan-moe", "models/llama", "models/llama4", "models/minimax-m2", "models/minimax-m2-clamp", "models/mixtral",
                                          "models/olmoe", "models/phimoe", "models/qwen2moe", "models/qwen3", "models/qwen3moe",
@@ -53,7 +56,7 @@ INSTANTIATE_TEST_SUITE_P(Families, GoldenModel,
                          });
 
 TEST(GoldenModels, AreAllCoveredAbove) {
-    EXPECT_EQ(test::names_in(test::golden("models")).size(), 21u);
+    EXPECT_EQ(test::names_in(test::golden("models")).size(), 31u);
     EXPECT_EQ(test::names_in(test::golden("quant/models")).size(), 3u);
 }
 
