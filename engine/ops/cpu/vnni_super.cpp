@@ -28,34 +28,35 @@ inline __m512 quarter_scales(__m512 scales) {
                                  scales);
 }
 
+/// Adds the quarters of a block of some rows, from kQuarter on.
 template <TensorType kType, int kRows, int kQuarter>
-inline void add_quarter(const PairInput& x, const uint8_t* blocks, size_t row_bytes, const __m512* scales, __m512* totals) {
+inline void add_quarters(const PairInput* pairs, const OpenSuper<kType>* blocks, const __m512* scales, __m512* totals) {
     using S = Super<kType>;
+    const PairInput& x = pairs[kQuarter];
     const __m512i high = _mm512_load_si512(x.high), low = _mm512_load_si512(x.low);
     const __m512i start = S::kRaised != 0 ? _mm512_load_si512(x.start) : _mm512_setzero_si512();
     const __m512 scale = _mm512_load_ps(x.scale);
     for (int r = 0; r < kRows; ++r) {
-        const __m512i weights = load_quarter<kType, kQuarter>(blocks + row_bytes * static_cast<size_t>(r));
-        const __m512 sum = _mm512_cvtepi32_ps(pair_sums(weights, high, low, start));
+        const __m512 sum = _mm512_cvtepi32_ps(pair_sums(blocks[r].template quarter<kQuarter>(), high, low, start));
         totals[r] = _mm512_fmadd_ps(_mm512_mul_ps(sum, scale), quarter_scales<S::kRun, kQuarter>(scales[r]), totals[r]);
     }
+    if constexpr (kQuarter + 1 < S::kQuarters) add_quarters<kType, kRows, kQuarter + 1>(pairs, blocks, scales, totals);
 }
 
 /// Adds one super-block of some rows.
 template <TensorType kType, int kRows>
 inline void add_super(const PairInput* x, const SuperInput& super, const uint8_t* blocks, size_t row_bytes, __m512* totals) {
+    OpenSuper<kType> open[kRows];
     __m512 scales[kRows];
     for (int r = 0; r < kRows; ++r) {
         const uint8_t* block = blocks + row_bytes * static_cast<size_t>(r);
+        open[r].open(block);
         scales[r] = super_scales<kType>(block);
         if constexpr (kType == TensorType::kQ2_K) totals[r] = _mm512_fmadd_ps(q2_minima(block), _mm512_load_ps(super.sum16), totals[r]);
         if constexpr (kType == TensorType::kQ4_K || kType == TensorType::kQ5_K)
             totals[r] = _mm512_fmadd_ps(scales[r], _mm512_load_ps(super.sum32), totals[r]);
     }
-    add_quarter<kType, kRows, 0>(x[0], blocks, row_bytes, scales, totals);
-    add_quarter<kType, kRows, 1>(x[1], blocks, row_bytes, scales, totals);
-    add_quarter<kType, kRows, 2>(x[2], blocks, row_bytes, scales, totals);
-    add_quarter<kType, kRows, 3>(x[3], blocks, row_bytes, scales, totals);
+    add_quarters<kType, kRows, 0>(x, open, scales, totals);
 }
 
 template <TensorType kType, int kRows>
@@ -68,7 +69,7 @@ inline void multiply_rows(const uint8_t* first_row, size_t row_bytes, int n_bloc
     const uint8_t* blocks = first_row;
     for (int b = 0; b < n_blocks; ++b, blocks += Super<kType>::kBytes, ahead += kStepBytes) {
         for (int i = 0; i < kStepBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T0);
-        add_super<kType, kRows>(x.pairs + 4 * b, x.supers[b], blocks, row_bytes, totals);
+        add_super<kType, kRows>(x.pairs + Super<kType>::kQuarters * b, x.supers[b * Super<kType>::kValues / kSuper], blocks, row_bytes, totals);
     }
     if constexpr (kRows == 4) _mm_storeu_ps(out, sum_lanes(totals[0], totals[1], totals[2], totals[3]));
     else
@@ -77,7 +78,7 @@ inline void multiply_rows(const uint8_t* first_row, size_t row_bytes, int n_bloc
 
 }  // namespace
 
-bool is_super(TensorType type) { return tensor_type_info(type).block_values == kSuper; }
+bool is_super(TensorType type) { return tensor_type_info(type).block_values > kBlock; }
 
 void vnni_super_gemv(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out) {
     const InputView x(input, w.n_in);
@@ -85,8 +86,8 @@ void vnni_super_gemv(const Weight& w, int row_begin, int row_end, const std::byt
     for_super(w.type, [&]<TensorType kType>() {
         int o = row_begin;
         for (; o + 4 <= row_end; o += 4, out += 4)
-            multiply_rows<kType, 4>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, w.n_in / kSuper, x, out);
-        for (; o < row_end; ++o, ++out) multiply_rows<kType, 1>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, w.n_in / kSuper, x, out);
+            multiply_rows<kType, 4>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, w.n_in / Super<kType>::kValues, x, out);
+        for (; o < row_end; ++o, ++out) multiply_rows<kType, 1>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, w.n_in / Super<kType>::kValues, x, out);
     });
 }
 
