@@ -59,13 +59,4 @@ inline uint16_t iq1_m_half(uint64_t words) {
 }
 inline int iq1_m_scale(uint64_t words, int s) { return static_cast<int>(words >> (s / 4 * 16 + s % 4 * 3) & 7); }
 
-/// IQ2_XXS, IQ3_XXS: the signs of 32 values from four times seven bits: the eighth makes the number of set ones even.
-inline uint32_t four_even_signs(uint32_t bits) {
-    const uint32_t seven = (bits & 0x7f) | (bits & 0x3f80) << 1 | (bits & 0x1fc000) << 2 | (bits & 0xfe00000) << 3;
-    uint32_t parity = seven ^ (seven >> 4 & 0x07070707u);   // in bit 0 of every byte
-    parity ^= parity >> 2;
-    parity ^= parity >> 1;
-    return seven | (parity & 0x01010101u) << 7;
-}
-
 }  // namespace gs

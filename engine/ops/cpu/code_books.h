@@ -1,8 +1,8 @@
 // Code books of the IQ types (model/tensor_type_grids.h) in the forms that products look them up in.
 //
-// `bytes`: the values of an entry one byte each, as they go; of IQ1 eight times the value and 128 up, so that its shift by an eighth can be added to
-// eight bytes at once without a carry. `words`: the levels alone, as few bytes as there can be, in the order in which 16-bit shifts spread them:
-// right by 2 j (four values: 4 j), an entry's word j has levels 2 j and 2 j + 1 lowest in its two bytes. `raised`: what a level stands for, 128 up.
+// `bytes`: the values of an entry one byte each, as they go; of IQ1 eight times as large, to be shifted by an eighth. `words`: the levels alone, in
+// two bytes, in the order in which 16-bit shifts spread them: right by 2 j (of four values: 4 j), the lowest bits of both bytes are levels 2 j and
+// 2 j + 1. `raised`: what a level stands for, 128 up.
 #pragma once
 
 #include <array>

@@ -1,7 +1,7 @@
 // Blocks by code book (IQ1 to IQ3) to unsigned bytes (value + 128) and scales in AVX-512 registers. Included by vnni_unpack_super.h.
 //
-// A register holds 32 indices, then the 32 entries they refer to, looked up in registers too; a permutation and shifts spread the levels of eight
-// (four) entries over 64 bytes, one more look-up makes values of them.
+// A register holds 32 indices. Of short books it then holds the 32 entries they refer to, looked up in registers too: a permutation and shifts
+// spread the levels of eight (four) entries over 64 bytes, one more look-up makes values of them. Entries of long books are read one by one.
 #pragma once
 
 namespace gs::cpu {
@@ -18,19 +18,14 @@ inline __m512i look_up(const uint16_t* table, __m512i index) {
     }
 }
 
-/// A table too long for that: by memory, the word wanted in the upper half of what is read.
-inline __m512i gather(const uint16_t* table, __m512i index) {
-    const auto upper = [&](__m256i half) { return _mm512_i32gather_epi32(_mm512_cvtepu16_epi32(half), table - 1, 2); };
-    const __m256i a = _mm512_cvtepi32_epi16(_mm512_srli_epi32(upper(_mm512_castsi512_si256(index)), 16));
-    const __m256i b = _mm512_cvtepi32_epi16(_mm512_srli_epi32(upper(_mm512_extracti64x4_epi64(index, 1)), 16));
-    return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
-}
-
-template <class Book>
-inline __m512i entries_of(const Book& book, __m512i index) {
-    constexpr size_t kEntries = std::tuple_size_v<decltype(Book::words)>;
-    if constexpr (kEntries > 1024) return gather(book.words.data(), index);
-    else return look_up<kEntries>(book.words.data(), index);
+/// Eight entries of eight bytes.
+inline __m512i read_entries(const uint64_t* table, const uint16_t* index) {
+    const auto two = [&](int i) {
+        const __m128i low = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(table + index[i]));
+        return _mm_castps_si128(_mm_loadh_pi(_mm_castsi128_ps(low), reinterpret_cast<const __m64*>(table + index[i + 1])));
+    };
+    const auto four = [&](int i) { return _mm256_set_m128i(two(i + 2), two(i)); };
+    return _mm512_inserti64x4(_mm512_castsi256_si512(four(0)), four(4), 1);
 }
 
 inline __m256i load_32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
@@ -71,43 +66,45 @@ template <TensorType kType>
 struct OpenCodeBook {
     static constexpr bool kIq1 = kType == TensorType::kIQ1_S || kType == TensorType::kIQ1_M;
     static constexpr bool kIq3 = kType == TensorType::kIQ3_XXS || kType == TensorType::kIQ3_S;
-    __m512i entries[kIq3 ? 2 : 1];
-    __m512i shifts;                    ///< IQ1: 1 or -1 in both bytes of a word for each entry
+    // From 1024 entries on, as many permutations take longer than 32 reads.
+    static constexpr bool kRead = kIq1 || kType == TensorType::kIQ2_S;
+    __m512i entries[kIq3 ? 2 : 1];     ///< but where they are read
+    alignas(64) uint16_t indices[32];  ///< where they are read
+    __m512i shifts;                    ///< IQ1: 128 + 1 or 128 - 1 in both bytes of a word for each entry
     alignas(32) uint64_t signs[4];     ///< IQ2, IQ3
 
     void open(const uint8_t* block) {
-        const auto& book = code_book<kType>();
         if constexpr (kType == TensorType::kIQ2_XXS) {
             const __m512i codes = _mm512_loadu_si512(block + 2);
-            entries[0] = entries_of(book, _mm512_cvtepu8_epi16(_mm512_cvtepi64_epi32(codes)));
+            take(0, _mm512_cvtepu8_epi16(_mm512_cvtepi64_epi32(codes)));
             set_signs(even_signs(_mm512_cvtepi64_epi32(_mm512_srli_epi64(codes, 32))));
         } else if constexpr (kType == TensorType::kIQ2_XS) {
             const __m512i codes = _mm512_loadu_si512(block + 2);
-            entries[0] = entries_of(book, _mm512_and_si512(codes, _mm512_set1_epi16(511)));
+            take(0, _mm512_and_si512(codes, _mm512_set1_epi16(511)));
             set_signs(even(_mm512_cvtepi16_epi8(_mm512_srli_epi16(codes, 9))));
         } else if constexpr (kType == TensorType::kIQ2_S) {
             const __m512i high = _mm512_and_si512(spread_words(_mm512_cvtepu8_epi64(load_8(block + 66)), 2), _mm512_set1_epi16(3));
-            entries[0] = entries_of(book, _mm512_or_si512(_mm512_cvtepu8_epi16(load_32(block + 2)), _mm512_slli_epi16(high, 8)));
+            take(0, _mm512_or_si512(_mm512_cvtepu8_epi16(load_32(block + 2)), _mm512_slli_epi16(high, 8)));
             set_signs(load_32(block + 34));
         } else if constexpr (kType == TensorType::kIQ3_XXS) {
-            for (int h = 0; h < 2; ++h) entries[h] = entries_of(book, _mm512_cvtepu8_epi16(load_32(block + 2 + 32 * h)));
+            for (int h = 0; h < 2; ++h) take(h, _mm512_cvtepu8_epi16(load_32(block + 2 + 32 * h)));
             set_signs(even_signs(load_32(block + 66)));
         } else if constexpr (kType == TensorType::kIQ3_S) {
             for (int h = 0; h < 2; ++h) {
                 const __m512i ninth = _mm512_maskz_set1_epi16(_cvtu32_mask32(load_as<uint32_t>(block + 66 + 4 * h)), 256);
-                entries[h] = entries_of(book, _mm512_or_si512(_mm512_cvtepu8_epi16(load_32(block + 2 + 32 * h)), ninth));
+                take(h, _mm512_or_si512(_mm512_cvtepu8_epi16(load_32(block + 2 + 32 * h)), ninth));
             }
             set_signs(load_32(block + 74));
         } else if constexpr (kType == TensorType::kIQ1_S) {
             const __m512i rest = _mm512_cvtepu16_epi64(load_16(block + 34));
             const __m512i high = _mm512_and_si512(spread_words(rest, 3), _mm512_set1_epi16(7));
-            entries[0] = entries_of(book, _mm512_or_si512(_mm512_cvtepu8_epi16(load_32(block + 2)), _mm512_slli_epi16(high, 8)));
-            shifts = _mm512_or_si512(_mm512_srai_epi16(spread_words(rest, 0), 15), _mm512_set1_epi8(1));
+            take(0, _mm512_or_si512(_mm512_cvtepu8_epi16(load_32(block + 2)), _mm512_slli_epi16(high, 8)));
+            shifts = shifts_of(spread_words(rest, 0));
         } else {
             const __m512i four = _mm512_cvtepu8_epi16(widen_to_bytes(load_16(block + 32)));
             const __m512i high = _mm512_and_si512(four, _mm512_set1_epi16(7));
-            entries[0] = entries_of(book, _mm512_or_si512(_mm512_cvtepu8_epi16(load_32(block)), _mm512_slli_epi16(high, 8)));
-            shifts = _mm512_or_si512(_mm512_srai_epi16(_mm512_slli_epi16(four, 12), 15), _mm512_set1_epi8(1));
+            take(0, _mm512_or_si512(_mm512_cvtepu8_epi16(load_32(block)), _mm512_slli_epi16(high, 8)));
+            shifts = shifts_of(_mm512_slli_epi16(four, 12));
         }
     }
 
@@ -115,23 +112,42 @@ struct OpenCodeBook {
     __m512i quarter() const {
         // Word i of a quarter is of entry i / 4, or i / 2 of half as long ones.
         constexpr int kWords = kIq3 ? 2 : 4, kFirst = kIq3 ? kQuarter % 2 * 16 : kQuarter * 8;
-        alignas(64) static constexpr auto kIndex = [] {
-            std::array<uint16_t, 32> index{};
-            for (int i = 0; i < 32; ++i) index[static_cast<size_t>(i)] = static_cast<uint16_t>(kFirst + i / kWords);
-            return index;
+        alignas(64) static constexpr auto kEntry = [] {
+            std::array<uint16_t, 32> entry{};
+            for (int i = 0; i < 32; ++i) entry[static_cast<size_t>(i)] = static_cast<uint16_t>(kFirst + i / kWords);
+            return entry;
         }();
-        const __m512i index = _mm512_load_si512(kIndex.data());
-        const __m512i spread = _mm512_permutexvar_epi16(index, entries[kIq3 ? kQuarter / 2 : 0]);
-        const __m512i moved = _mm512_srlv_epi16(spread, kIq3 ? _mm512_set1_epi32(0x00040000) : _mm512_set1_epi64(0x0006000400020000));
-        const __m512i levels = _mm512_and_si512(moved, _mm512_set1_epi8(kIq3 ? 7 : 3));
-        const __m512i table = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(code_book<kType>().raised.data())));
-        const __m512i values = _mm512_shuffle_epi8(table, levels);
-        if constexpr (kIq1) return _mm512_add_epi8(values, _mm512_permutexvar_epi16(index, shifts));
-        // 256 - (128 + v) is 128 - v.
-        else return _mm512_mask_sub_epi8(values, _cvtu64_mask64(signs[kQuarter]), _mm512_setzero_si512(), values);
+        const __m512i entry = _mm512_load_si512(kEntry.data());
+        const auto& book = code_book<kType>();
+        if constexpr (kIq1) {
+            const __m512i values = read_entries(book.bytes.data(), indices + 8 * kQuarter);
+            return _mm512_add_epi8(values, _mm512_permutexvar_epi16(entry, shifts));
+        } else {
+            __m512i values;
+            if constexpr (kRead) {
+                values = _mm512_xor_si512(read_entries(book.bytes.data(), indices + 8 * kQuarter), _mm512_set1_epi8(-128));
+            } else {
+                const __m512i spread = _mm512_permutexvar_epi16(entry, entries[kIq3 ? kQuarter / 2 : 0]);
+                const __m512i moved = _mm512_srlv_epi16(spread, kIq3 ? _mm512_set1_epi32(0x00040000) : _mm512_set1_epi64(0x0006000400020000));
+                const __m512i levels = _mm512_and_si512(moved, _mm512_set1_epi8(kIq3 ? 7 : 3));
+                const __m128i raised = _mm_load_si128(reinterpret_cast<const __m128i*>(book.raised.data()));
+                values = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(raised), levels);
+            }
+            // 256 - (128 + v) is 128 - v.
+            return _mm512_mask_sub_epi8(values, _cvtu64_mask64(signs[kQuarter]), _mm512_setzero_si512(), values);
+        }
     }
 
 private:
+    /// 129, or 127 in words whose highest bit is set.
+    static __m512i shifts_of(__m512i words) {
+        return _mm512_ternarylogic_epi32(_mm512_set1_epi8(-127), _mm512_srai_epi16(words, 15), _mm512_set1_epi8(-2), 0x78);
+    }
+    void take(int i, __m512i index) {
+        const auto& words = code_book<kType>().words;
+        if constexpr (kRead) _mm512_store_si512(indices, index);
+        else entries[i] = look_up<std::tuple_size_v<std::remove_cvref_t<decltype(words)>>>(words.data(), index);
+    }
     void set_signs(__m256i bytes) { _mm256_store_si256(reinterpret_cast<__m256i*>(signs), bytes); }
 };
 
