@@ -9,6 +9,14 @@
 
 namespace gs {
 
+/// A field of a block: these are not aligned to anything.
+template <class T>
+inline T load_as(const void* p) {
+    T v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
 /// The values that four bits of IQ4_NL and IQ4_XS stand for, and those of MXFP4 and NVFP4 (twice E2M1).
 inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 inline constexpr int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
@@ -36,5 +44,19 @@ inline int iq4_xs_scale(uint16_t high, uint32_t low, int g) { return static_cast
 
 /// MXFP4: 2^(e - 128), half of the OCP scale because its values are stored doubled. The two smallest are subnormal.
 inline float e8m0_half(uint8_t e) { return std::bit_cast<float>(e < 2 ? 0x00200000u << e : static_cast<uint32_t>(e - 1) << 23); }
+
+/// NVFP4: half of the unsigned float of four exponent bits (bias 7) and three of mantissa; the code without a number is zero.
+inline float e4m3_half(uint8_t code) {
+    const int exponent = code >> 3 & 15, mantissa = code & 7;
+    if (code == 0x7f) return 0;
+    if (exponent == 0) return static_cast<float>(mantissa) * 0x1p-10f;
+    return std::bit_cast<float>(static_cast<uint32_t>(exponent + 127 - 8) << 23 | static_cast<uint32_t>(mantissa) << 20);
+}
+
+/// IQ1_M: four words of four three-bit scales each; their upper four bits together are the half that multiplies all.
+inline uint16_t iq1_m_half(uint64_t words) {
+    return static_cast<uint16_t>((words >> 12 & 0xf) | (words >> 24 & 0xf0) | (words >> 36 & 0xf00) | (words >> 48 & 0xf000));
+}
+inline int iq1_m_scale(uint64_t words, int s) { return static_cast<int>(words >> (s / 4 * 16 + s % 4 * 3) & 7); }
 
 }  // namespace gs

@@ -2,6 +2,7 @@
 // A scale belongs to 16 or 32 values. The specification gives their sizes only; the layouts are those of ggml-common.h.
 #include <bit>
 
+#include "engine/model/block_scales.h"
 #include "engine/model/tensor_type_decoders.h"
 #include "engine/model/tensor_type_grids.h"
 
@@ -10,10 +11,6 @@ namespace {
 
 constexpr int kSuper = 256;  // values per block
 
-constexpr float kLevels2[4] = {8, 25, 43, 0};  // no entry has the fourth
-constexpr float kLevels3Xxs[8] = {4, 12, 20, 28, 36, 44, 52, 62};
-constexpr float kLevels3S[8] = {1, 3, 5, 7, 9, 11, 13, 15};
-
 /// Seven sign bits and the eighth that makes their number even.
 uint32_t even_signs(uint32_t seven) { return (seven & 127u) | (static_cast<uint32_t>(std::popcount(seven & 127u)) & 1u) << 7; }
 
@@ -21,12 +18,12 @@ float signed_value(float value, uint32_t signs, int j) { return signs >> j & 1u 
 
 /// Eight values by one entry of two-bit levels.
 void put_eight(float scale, uint16_t entry, uint32_t signs, float* out) {
-    for (int j = 0; j < 8; ++j) out[j] = signed_value(scale * kLevels2[entry >> 2 * j & 3], signs, j);
+    for (int j = 0; j < 8; ++j) out[j] = signed_value(scale * static_cast<float>(kLevelsIq2[entry >> 2 * j & 3]), signs, j);
 }
 
 /// Eight values by two entries of three-bit levels.
-void put_four_and_four(float scale, const float* levels, uint16_t first, uint16_t second, uint32_t signs, float* out) {
-    for (int j = 0; j < 8; ++j) out[j] = signed_value(scale * levels[(j < 4 ? first >> 4 * j : second >> 4 * (j - 4)) & 7], signs, j);
+void put_four_and_four(float scale, const int8_t* levels, uint16_t first, uint16_t second, uint32_t signs, float* out) {
+    for (int j = 0; j < 8; ++j) out[j] = signed_value(scale * static_cast<float>(levels[(j < 4 ? first >> 4 * j : second >> 4 * (j - 4)) & 7]), signs, j);
 }
 
 /// Eight values -1, 0, 1, all shifted by an eighth up or down.
@@ -80,7 +77,7 @@ void dequantize_iq3_xxs(const std::byte* in, size_t n, float* out) {
             const float scale = d * (0.5f + static_cast<float>(rest >> 28)) * 0.5f;
             for (int l = 0; l < 4; ++l, out += 8) {
                 const std::byte* pair = in + 2 + 8 * g + 2 * l;
-                put_four_and_four(scale, kLevels3Xxs, kGridIq3Xxs[static_cast<size_t>(load_byte(pair))], kGridIq3Xxs[static_cast<size_t>(load_byte(pair + 1))],
+                put_four_and_four(scale, kLevelsIq3Xxs, kGridIq3Xxs[static_cast<size_t>(load_byte(pair))], kGridIq3Xxs[static_cast<size_t>(load_byte(pair + 1))],
                                   even_signs(rest >> 7 * l), out);
             }
         }
@@ -97,7 +94,7 @@ void dequantize_iq3_s(const std::byte* in, size_t n, float* out) {
         const float d = load_half(in);
         for (int e = 0; e < kSuper / 8; ++e, out += 8) {  // two entries and eight signs; a scale for four of these
             const int four = load_byte(in + 106 + e / 8) >> e / 4 % 2 * 4 & 15;
-            put_four_and_four(d * static_cast<float>(1 + 2 * four), kLevels3S, entry(in, 2 * e), entry(in, 2 * e + 1),
+            put_four_and_four(d * static_cast<float>(1 + 2 * four), kLevelsIq3S, entry(in, 2 * e), entry(in, 2 * e + 1),
                               static_cast<uint32_t>(load_byte(in + 74 + e)), out);
         }
     }
@@ -117,16 +114,11 @@ void dequantize_iq1_s(const std::byte* in, size_t n, float* out) {
 
 void dequantize_iq1_m(const std::byte* in, size_t n, float* out) {
     for (size_t b = 0; b < n; ++b, in += 56) {
-        // Four words of four three-bit scales each; their upper four bits together are the half that multiplies all.
-        int words[4], half = 0;
-        for (int w = 0; w < 4; ++w) {
-            words[w] = load_u16(in + 48 + 2 * w);
-            half |= words[w] >> 12 << 4 * w;
-        }
-        const float d = half_to_float(static_cast<uint16_t>(half));
+        const uint64_t scales = load_as<uint64_t>(in + 48);
+        const float d = half_to_float(iq1_m_half(scales));
         for (int e = 0; e < kSuper / 8; ++e, out += 8) {  // three high bits and the shift's sign in half a byte; a scale for two
             const int high = load_byte(in + 32 + e / 2) >> e % 2 * 4 & 15;
-            const float scale = d * static_cast<float>(2 * (words[e / 8] >> e / 2 % 4 * 3 & 7) + 1);
+            const float scale = d * static_cast<float>(2 * iq1_m_scale(scales, e / 2) + 1);
             put_shifted(scale, kGridIq1[static_cast<size_t>(load_byte(in + e) | (high & 7) << 8)], (high & 8) != 0, out);
         }
     }

@@ -1,6 +1,4 @@
 // Blocks of 32, 64 and 128 values with one or a few scales (spec/gguf.md section 4.2).
-#include <bit>
-
 #include "engine/model/block_scales.h"
 #include "engine/model/tensor_type_decoders.h"
 
@@ -11,14 +9,6 @@ namespace {
 
 /// Bit i of qh is the fifth bit of value i.
 int fifth_bit(uint32_t qh, int i) { return static_cast<int>((qh >> i) & 1u) << 4; }
-
-/// Half of the unsigned float of four exponent bits (bias 7) and three of mantissa; the code without a number is zero.
-float e4m3_half(int code) {
-    const int exponent = code >> 3 & 15, mantissa = code & 7;
-    if (code == 0x7f) return 0;
-    if (exponent == 0) return static_cast<float>(mantissa) * 0x1p-10f;
-    return std::bit_cast<float>(static_cast<uint32_t>(exponent + 127 - 8) << 23 | static_cast<uint32_t>(mantissa) << 20);
-}
 
 }  // namespace
 
@@ -95,7 +85,7 @@ void dequantize_mxfp4(const std::byte* in, size_t n, float* out) {
 void dequantize_nvfp4(const std::byte* in, size_t n, float* out) {
     for (size_t b = 0; b < n; ++b, in += 36)
         for (int s = 0; s < 4; ++s, out += 16) {
-            const float d = e4m3_half(load_byte(in + s));
+            const float d = e4m3_half(std::to_integer<uint8_t>(in[s]));
             for (int i = 0; i < 8; ++i) {
                 out[i] = d * static_cast<float>(kFp4Values[low_nibble(in[4 + 8 * s + i])]);
                 out[8 + i] = d * static_cast<float>(kFp4Values[high_nibble(in[4 + 8 * s + i])]);

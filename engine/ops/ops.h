@@ -29,8 +29,9 @@ struct Rows {
     Rows columns(int c, int n) const { return {data + c, n_rows, n, stride}; }
 };
 
-/// exact: activations stay f32 (what the goldens test). fast: keys and values are kept in f16, and where weights are quantized, activations are
-/// rounded to 16-bit integers per block of 32 for the product; weights in F32, F16, BF16, by code book (IQ1 to IQ3) or ternary are always multiplied in f32, and so is the router.
+/// exact: activations stay f32 (what the goldens test). fast: keys and values are kept in f16, and where weights are quantized, by whatever type,
+/// activations are rounded to 16-bit integers per block of 32 for the product; weights in F32, F16 and BF16 are always multiplied in f32, and so
+/// is the router.
 enum class Precision : uint8_t { kExact, kFast };
 constexpr KvType kv_type_of(Precision precision) { return precision == Precision::kExact ? KvType::kF32 : KvType::kF16; }
 

@@ -76,7 +76,8 @@ TEST_P(OpsTest, ResultsDoNotDependOnTheNumberOfThreads) {
     Backend single = GetParam();
     single.n_threads = 1;
     const auto other = single.make();
-    for (const auto& [n_tokens, type] : {std::pair{1, TensorType::kQ4_1}, {20, TensorType::kQ4_1}, {1, TensorType::kQ6_K}, {20, TensorType::kQ4_K}}) {
+    for (const auto& [n_tokens, type] : {std::pair{1, TensorType::kQ4_1}, {20, TensorType::kQ4_1}, {1, TensorType::kQ6_K}, {20, TensorType::kQ4_K},
+                                        {1, TensorType::kIQ3_S}, {20, TensorType::kIQ2_XXS}}) {
         const OwnedWeight w(type, 512, 800, m_random);
         Matrix x(n_tokens, 512), a(n_tokens, 800), b(n_tokens, 800);
         x.data = values(x.data.size());
@@ -88,9 +89,9 @@ TEST_P(OpsTest, ResultsDoNotDependOnTheNumberOfThreads) {
 }
 
 TEST_P(OpsTest, InfinityAndNotANumberReachTheOutput) {
-    const OwnedWeight small(TensorType::kQ8_0, 96, 16, m_random), super(TensorType::kQ4_K, 256, 16, m_random);
+    const OwnedWeight small(TensorType::kQ8_0, 96, 16, m_random), super(TensorType::kQ4_K, 256, 16, m_random), book(TensorType::kIQ2_S, 256, 16, m_random);
     for (const float bad : {INFINITY, -INFINITY, NAN})
-        for (const auto& [n_tokens, w] : {std::pair{1, &small}, {4, &small}, {1, &super}, {4, &super}}) {
+        for (const auto& [n_tokens, w] : {std::pair{1, &small}, {4, &small}, {1, &super}, {4, &super}, {1, &book}, {4, &book}}) {
             Matrix x(n_tokens, w->weight.n_in), out(n_tokens, 16);
             x.data = values(x.data.size());
             x.data[40] = bad;

@@ -63,11 +63,6 @@ HWY_INLINE void DequantizePiece(TensorType type, const std::byte* row, int first
         case TensorType::kF16: return WidenHalves<hwy::float16_t>(p + 2 * static_cast<size_t>(first), n, out);
         case TensorType::kBF16: return WidenHalves<hwy::bfloat16_t>(p + 2 * static_cast<size_t>(first), n, out);
         default:
-            if (!has_fast_product(type)) {
-                const TensorTypeInfo& info = tensor_type_info(type);
-                const auto n_before = static_cast<size_t>(first) / info.block_values, n_blocks = static_cast<size_t>(n) / info.block_values;
-                return info.dequantize(row + n_before * info.block_bytes, n_blocks, out);
-            }
             ForQuantized(type, [&]<TensorType kType>() {
                 using T = BlockTraits<kType>;
                 DequantizeBlocks<kType>(p + static_cast<size_t>(first / T::kValues) * T::kBytes, n / T::kValues, out);

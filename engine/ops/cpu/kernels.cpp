@@ -55,22 +55,8 @@ std::optional<Kernels> choose_kernels(const std::string& name) {
 }
 
 bool has_fast_product(TensorType type) {
-    switch (type) {
-        case TensorType::kQ4_0:
-        case TensorType::kQ4_1:
-        case TensorType::kQ5_0:
-        case TensorType::kQ5_1:
-        case TensorType::kQ8_0:
-        case TensorType::kQ2_K:
-        case TensorType::kQ3_K:
-        case TensorType::kQ4_K:
-        case TensorType::kQ5_K:
-        case TensorType::kQ6_K:
-        case TensorType::kIQ4_NL:
-        case TensorType::kIQ4_XS:
-        case TensorType::kMXFP4: return true;
-        default: return false;
-    }
+    const TensorTypeInfo& info = tensor_type_info(type);
+    return info.dequantize && info.block_values > 1;
 }
 
 bool has_tiles(TensorType type) {

@@ -99,7 +99,7 @@ std::vector<std::string> available_kernels();
 /// The named set, or the best when the name is empty or not available here; none where the processor has too little.
 std::optional<Kernels> choose_kernels(const std::string& name);
 
-/// Whether the fast product takes this type (the others are multiplied in f32 always).
+/// Whether the fast product takes this type: every quantized one (the others are multiplied in f32 always).
 bool has_fast_product(TensorType type);
 /// Whether there are tiles for it: blocks of 32 with an f16 scale.
 bool has_tiles(TensorType type);

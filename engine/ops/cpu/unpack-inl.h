@@ -14,6 +14,8 @@
 #include "engine/core/check.h"
 #include "engine/model/weights.h"
 #include "engine/ops/cpu/kernels.h"
+#include "engine/ops/cpu/unpack_bits-inl.h"
+#include "engine/ops/cpu/unpack_books-inl.h"
 #include "engine/ops/cpu/unpack_super-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -28,9 +30,9 @@ template <int kBytesOf, int kMinOf, int kFifthAt, int kNibblesAt, int kCentreOf>
 struct SmallBlock {
     static constexpr int kBytes = kBytesOf, kValues = 32, kRun = 32, kMin = kMinOf, kFifth = kFifthAt, kNibbles = kNibblesAt, kCentre = kCentreOf;
 };
-template <int kBytesOf, int kRunOf, int kMinOf>
+template <int kBytesOf, int kRunOf, int kMinOf, int kValuesOf = 256>
 struct SuperBlock {
-    static constexpr int kBytes = kBytesOf, kValues = 256, kRun = kRunOf, kMin = kMinOf;
+    static constexpr int kBytes = kBytesOf, kValues = kValuesOf, kRun = kRunOf, kMin = kMinOf;
 };
 template <> struct BlockTraits<TensorType::kQ4_0> : SmallBlock<18, 0, 0, 2, 8> {};
 template <> struct BlockTraits<TensorType::kQ4_1> : SmallBlock<20, 1, 0, 4, 0> {};
@@ -45,6 +47,19 @@ template <> struct BlockTraits<TensorType::kQ4_K> : SuperBlock<144, 32, 1> {};
 template <> struct BlockTraits<TensorType::kQ5_K> : SuperBlock<176, 32, 1> {};
 template <> struct BlockTraits<TensorType::kQ6_K> : SuperBlock<210, 16, 0> {};
 template <> struct BlockTraits<TensorType::kIQ4_XS> : SuperBlock<136, 32, 0> {};
+template <> struct BlockTraits<TensorType::kIQ1_S> : SuperBlock<50, 32, 0> {};
+template <> struct BlockTraits<TensorType::kIQ1_M> : SuperBlock<56, 16, 0> {};
+template <> struct BlockTraits<TensorType::kIQ2_XXS> : SuperBlock<66, 32, 0> {};
+template <> struct BlockTraits<TensorType::kIQ2_XS> : SuperBlock<74, 16, 0> {};
+template <> struct BlockTraits<TensorType::kIQ2_S> : SuperBlock<82, 16, 0> {};
+template <> struct BlockTraits<TensorType::kIQ3_XXS> : SuperBlock<98, 32, 0> {};
+template <> struct BlockTraits<TensorType::kIQ3_S> : SuperBlock<110, 32, 0> {};
+// One scale a block, read for every 32 values; NVFP4 has four.
+template <> struct BlockTraits<TensorType::kTQ1_0> : SuperBlock<54, 32, 0> {};
+template <> struct BlockTraits<TensorType::kTQ2_0> : SuperBlock<66, 32, 0> {};
+template <> struct BlockTraits<TensorType::kQ1_0> : SuperBlock<18, 32, 0, 128> {};
+template <> struct BlockTraits<TensorType::kQ2_0> : SuperBlock<18, 32, 0, 64> {};
+template <> struct BlockTraits<TensorType::kNVFP4> : SuperBlock<36, 16, 0, 64> {};
 
 HWY_INLINE float LoadHalf(const uint8_t* p) {
     const hn::CappedTag<float, 1> d;
@@ -102,7 +117,8 @@ HWY_INLINE void UnpackSmall(const uint8_t* HWY_RESTRICT block, int8_t* HWY_RESTR
 template <TensorType kType>
 HWY_INLINE void ReadScales(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT scale, float* HWY_RESTRICT min) {
     using T = BlockTraits<kType>;
-    if constexpr (T::kValues == 256) return ReadSuperScales<kType>(block, scale, min);
+    if constexpr (is_by_code_book(kType)) return ReadCodeBookScales<kType>(block, scale);
+    else if constexpr (T::kValues > kBlock) return ReadSuperScales<kType>(block, scale, min);
     else if constexpr (kType == TensorType::kMXFP4) scale[0] = e8m0_half(block[0]);
     else scale[0] = LoadHalf(block);
     if constexpr (T::kMin != 0) min[0] = LoadHalf(block + 2);
@@ -111,7 +127,8 @@ HWY_INLINE void ReadScales(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRIC
 /// The integers of a block, to memory aligned to 32.
 template <TensorType kType>
 HWY_INLINE void UnpackBlock(const uint8_t* HWY_RESTRICT block, int8_t* HWY_RESTRICT out) {
-    if constexpr (BlockTraits<kType>::kValues == 256) UnpackSuper<kType>(block, out);
+    if constexpr (is_by_code_book(kType)) UnpackByCodeBook<kType>(block, out);
+    else if constexpr (BlockTraits<kType>::kValues > kBlock) UnpackSuper<kType>(block, out);
     else UnpackSmall<kType>(block, out);
 }
 
@@ -132,7 +149,19 @@ HWY_INLINE void ForQuantized(TensorType type, const F& f) {
         case TensorType::kQ5_K: return f.template operator()<TensorType::kQ5_K>();
         case TensorType::kQ6_K: return f.template operator()<TensorType::kQ6_K>();
         case TensorType::kIQ4_XS: return f.template operator()<TensorType::kIQ4_XS>();
-        default: GS_CHECK(false, "not a quantized type with a product");
+        case TensorType::kIQ1_S: return f.template operator()<TensorType::kIQ1_S>();
+        case TensorType::kIQ1_M: return f.template operator()<TensorType::kIQ1_M>();
+        case TensorType::kIQ2_XXS: return f.template operator()<TensorType::kIQ2_XXS>();
+        case TensorType::kIQ2_XS: return f.template operator()<TensorType::kIQ2_XS>();
+        case TensorType::kIQ2_S: return f.template operator()<TensorType::kIQ2_S>();
+        case TensorType::kIQ3_XXS: return f.template operator()<TensorType::kIQ3_XXS>();
+        case TensorType::kIQ3_S: return f.template operator()<TensorType::kIQ3_S>();
+        case TensorType::kTQ1_0: return f.template operator()<TensorType::kTQ1_0>();
+        case TensorType::kTQ2_0: return f.template operator()<TensorType::kTQ2_0>();
+        case TensorType::kQ1_0: return f.template operator()<TensorType::kQ1_0>();
+        case TensorType::kQ2_0: return f.template operator()<TensorType::kQ2_0>();
+        case TensorType::kNVFP4: return f.template operator()<TensorType::kNVFP4>();
+        default: GS_CHECK(false, "not a quantized type");
     }
 }
 

@@ -109,6 +109,10 @@ void vnni_gemm(const std::byte* panel, const Weight& w, int n_rows, const std::b
         case TensorType::kQ5_K: rows = multiply_rows<32, true>; break;
         case TensorType::kQ2_K: rows = multiply_rows<16, true>; break;
         case TensorType::kQ3_K:
+        case TensorType::kIQ1_M:
+        case TensorType::kIQ2_XS:
+        case TensorType::kIQ2_S:
+        case TensorType::kNVFP4:
         case TensorType::kQ6_K: rows = multiply_rows<16, false>; break;
         default: break;
     }

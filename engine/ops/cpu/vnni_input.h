@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engine/ops/cpu/code_books.h"
 #include "engine/ops/cpu/kernels.h"
 
 // g++ 12 takes the deliberately undefined pass-through operands of its own AVX-512 intrinsics for mistakes (gcc.gnu.org PR105593).
@@ -68,7 +69,7 @@ inline size_t InputView::n_bytes(int n_in) {
 }
 
 // vnni_super.cpp
-bool is_super(TensorType type);
+bool is_super(TensorType type);   ///< quantized in blocks of more than kBlock values
 void vnni_super_gemv(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out);
 
 // vnni_panel.cpp, vnni_gemm.cpp

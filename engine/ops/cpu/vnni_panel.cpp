@@ -45,27 +45,28 @@ void pack_small(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks,
     }
 }
 
+/// The quarters of a block of 16 rows, from kQuarter on.
 template <TensorType kType, int kQuarter>
-void pack_quarter(const uint8_t* blocks, size_t row_bytes, int n_rows, int half, PanelRun<Super<kType>::kRun>* panel) {
+void pack_quarters(const OpenSuper<kType>* blocks, int n_rows, int half, PanelRun<Super<kType>::kRun>* panel) {
     constexpr int kGroups = Super<kType>::kRun / 4;
     __m512i vectors[kHalf];
     for (int r = 0; r < kHalf; ++r)
-        vectors[r] = r < n_rows ? load_quarter<kType, kQuarter>(blocks + row_bytes * static_cast<size_t>(r)) : _mm512_setzero_si512();
+        vectors[r] = r < n_rows ? blocks[r].template quarter<kQuarter>() : _mm512_setzero_si512();
     transpose(vectors);
     const __m512i up = _mm512_set1_epi8(static_cast<char>(Super<kType>::kRaised != 0 ? 0 : 128));
     for (int g = 0; g < 16; ++g) _mm512_store_si512(panel[g / kGroups].values[half][g % kGroups], _mm512_add_epi8(vectors[g], up));
+    if constexpr (kQuarter + 1 < Super<kType>::kQuarters) pack_quarters<kType, kQuarter + 1>(blocks, n_rows, half, panel + 16 / kGroups);
 }
 
 /// The same from rows of super-blocks.
 template <TensorType kType>
 void pack_super(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks, int half, PanelRun<Super<kType>::kRun>* panel) {
     using S = Super<kType>;
-    constexpr int kRuns = kSuper / S::kRun, kQuarterRuns = kRuns / 4;
+    constexpr int kRuns = S::kValues / S::kRun;
     for (int b = 0; b < n_blocks; ++b, rows += S::kBytes, panel += kRuns) {
-        pack_quarter<kType, 0>(rows, row_bytes, n_rows, half, panel);
-        pack_quarter<kType, 1>(rows, row_bytes, n_rows, half, panel + kQuarterRuns);
-        pack_quarter<kType, 2>(rows, row_bytes, n_rows, half, panel + 2 * kQuarterRuns);
-        pack_quarter<kType, 3>(rows, row_bytes, n_rows, half, panel + 3 * kQuarterRuns);
+        OpenSuper<kType> open[kHalf];
+        for (int r = 0; r < n_rows; ++r) open[r].open(rows + row_bytes * static_cast<size_t>(r));
+        pack_quarters<kType, 0>(open, n_rows, half, panel);
         __m512i scales[kHalf], minima[kHalf];
         for (int r = 0; r < kHalf; ++r) {
             const uint8_t* block = rows + row_bytes * static_cast<size_t>(r);
@@ -108,7 +109,7 @@ void vnni_pack(const Weight& w, int row_begin, int row_end, std::byte* panel) {
         const auto* rows = reinterpret_cast<const uint8_t*>(w.row(first));
         if (is_super(w.type))
             for_super(w.type, [&]<TensorType kType>() {
-                pack_super<kType>(rows, w.row_bytes, n_rows, w.n_in / kSuper, half, reinterpret_cast<PanelRun<Super<kType>::kRun>*>(panel));
+                pack_super<kType>(rows, w.row_bytes, n_rows, w.n_in / Super<kType>::kValues, half, reinterpret_cast<PanelRun<Super<kType>::kRun>*>(panel));
             });
         else
             for_small(w.type, [&]<TensorType kType>() {

@@ -28,47 +28,78 @@ inline __m512 quarter_scales(__m512 scales) {
                                  scales);
 }
 
-template <TensorType kType, int kQuarter>
-inline __m512 add_quarter(__m512 total, const PairInput& x, const PairLanes& lanes, const uint8_t* block, __m512 scales) {
-    const __m512i start = Super<kType>::kRaised != 0 ? _mm512_load_si512(lanes.start) : _mm512_setzero_si512();
-    const __m512i sum = pair_sums(load_quarter<kType, kQuarter>(block), _mm512_load_si512(x.high), _mm512_load_si512(x.low), start);
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), quarter_scales<Super<kType>::kRun, kQuarter>(scales), total);
-}
-
-/// Adds one super-block of a row.
-template <TensorType kType>
-inline __m512 add_super(__m512 total, const PairInput* x, const PairLanes* lanes, const SuperInput& super, const uint8_t* block) {
-    __m512 scales = super_scales<kType>(block);
-    if constexpr (kType == TensorType::kQ2_K) total = _mm512_fmadd_ps(q2_minima(block), _mm512_load_ps(super.sum16), total);
-    if constexpr (kType == TensorType::kQ4_K || kType == TensorType::kQ5_K) total = _mm512_fmadd_ps(scales, _mm512_load_ps(super.sum32), total);
-    scales = _mm512_mul_ps(scales, _mm512_load_ps(Super<kType>::kRun == 16 ? super.scale16 : super.scale32));
-    total = add_quarter<kType, 0>(total, x[0], lanes[0], block, scales);
-    total = add_quarter<kType, 1>(total, x[1], lanes[1], block, scales);
-    total = add_quarter<kType, 2>(total, x[2], lanes[2], block, scales);
-    return add_quarter<kType, 3>(total, x[3], lanes[3], block, scales);
-}
-
-/// One row at a time: the work of a super-block is such that reusing the input in registers gains less than one stream from memory does.
-template <TensorType kType>
-inline float multiply_row(const uint8_t* block, int n_blocks, const InputView& x) {
-    constexpr int kBytesAhead = 2048;
-    __m512 total = _mm512_setzero_ps();
-    for (int b = 0; b < n_blocks; ++b, block += Super<kType>::kBytes) {
-        for (int i = 0; i < Super<kType>::kBytes; i += 64) _mm_prefetch(block + kBytesAhead + i, _MM_HINT_T0);
-        total = add_super<kType>(total, x.pairs + 4 * b, x.lanes + 4 * b, x.supers[b], block);
+/// Adds the quarters of a block of some rows, from kQuarter on.
+template <TensorType kType, int kRows, int kQuarter>
+inline void add_quarters(const PairInput* pairs, const PairLanes* lanes, const OpenSuper<kType>* blocks, const __m512* scales, __m512* totals) {
+    using S = Super<kType>;
+    const __m512i high = _mm512_load_si512(pairs[kQuarter].high), low = _mm512_load_si512(pairs[kQuarter].low);
+    const __m512i start = S::kRaised != 0 ? _mm512_load_si512(lanes[kQuarter].start) : _mm512_setzero_si512();
+    for (int r = 0; r < kRows; ++r) {
+        __m512 sum = _mm512_cvtepi32_ps(pair_sums(blocks[r].template quarter<kQuarter>(), high, low, start));
+        if constexpr (S::kValues != kSuper) sum = _mm512_mul_ps(sum, _mm512_load_ps(lanes[kQuarter].scale));
+        totals[r] = _mm512_fmadd_ps(sum, quarter_scales<S::kRun, kQuarter>(scales[r]), totals[r]);
     }
-    return sum_lanes(total);
+    if constexpr (kQuarter + 1 < S::kQuarters) add_quarters<kType, kRows, kQuarter + 1>(pairs, lanes, blocks, scales, totals);
+}
+
+/// Adds one super-block of some rows. The scales of a whole one take those of the input in.
+template <TensorType kType, int kRows>
+inline void add_super(const PairInput* x, const PairLanes* lanes, const SuperInput& super, const uint8_t* blocks, size_t row_bytes, __m512* totals) {
+    using S = Super<kType>;
+    OpenSuper<kType> open[kRows];
+    __m512 scales[kRows];
+    for (int r = 0; r < kRows; ++r) {
+        const uint8_t* block = blocks + row_bytes * static_cast<size_t>(r);
+        open[r].open(block);
+        scales[r] = super_scales<kType>(block);
+        if constexpr (kType == TensorType::kQ2_K) totals[r] = _mm512_fmadd_ps(q2_minima(block), _mm512_load_ps(super.sum16), totals[r]);
+        if constexpr (kType == TensorType::kQ4_K || kType == TensorType::kQ5_K)
+            totals[r] = _mm512_fmadd_ps(scales[r], _mm512_load_ps(super.sum32), totals[r]);
+        if constexpr (S::kValues == kSuper) scales[r] = _mm512_mul_ps(scales[r], _mm512_load_ps(S::kRun == 16 ? super.scale16 : super.scale32));
+    }
+    add_quarters<kType, kRows, 0>(x, lanes, open, scales, totals);
+}
+
+/// K types and IQ4_XS come as fast as memory does, and one stream is faster than several; the others are bound by what is done to them, and so
+/// little of a row is met at a time that its steps wait for one another.
+template <TensorType kType>
+constexpr int kRowsAtOnce = 4;
+template <> constexpr int kRowsAtOnce<TensorType::kQ2_K> = 1;
+template <> constexpr int kRowsAtOnce<TensorType::kQ3_K> = 1;
+template <> constexpr int kRowsAtOnce<TensorType::kQ4_K> = 1;
+template <> constexpr int kRowsAtOnce<TensorType::kQ5_K> = 1;
+template <> constexpr int kRowsAtOnce<TensorType::kQ6_K> = 1;
+template <> constexpr int kRowsAtOnce<TensorType::kIQ4_XS> = 1;
+
+template <TensorType kType, int kRows>
+inline void multiply_rows(const uint8_t* first_row, size_t row_bytes, int n_blocks, const InputView& x, float* out) {
+    using S = Super<kType>;
+    __m512 totals[kRows];
+    for (int r = 0; r < kRows; ++r) totals[r] = _mm512_setzero_ps();
+    constexpr int kStepBytes = S::kBytes * kRows, kBytesAhead = 2048;
+    const uint8_t* ahead = first_row + (kRows == 1 ? kBytesAhead : std::max<size_t>(2 * kRows * row_bytes, 2 * kBytesAhead));
+    const uint8_t* blocks = first_row;
+    for (int b = 0; b < n_blocks; ++b, blocks += S::kBytes, ahead += kStepBytes) {
+        for (int i = 0; i < kStepBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T0);
+        add_super<kType, kRows>(x.pairs + S::kQuarters * b, x.lanes + S::kQuarters * b, x.supers[b * S::kValues / kSuper], blocks, row_bytes, totals);
+    }
+    for (int r = 0; r < kRows; ++r) out[r] = sum_lanes(totals[r]);
 }
 
 }  // namespace
 
-bool is_super(TensorType type) { return tensor_type_info(type).block_values == kSuper; }
+bool is_super(TensorType type) { return tensor_type_info(type).block_values > kBlock; }
 
 void vnni_super_gemv(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out) {
     const InputView x(input, w.n_in);
     const auto* rows = reinterpret_cast<const uint8_t*>(w.data);
     for_super(w.type, [&]<TensorType kType>() {
-        for (int o = row_begin; o < row_end; ++o, ++out) *out = multiply_row<kType>(rows + w.row_bytes * static_cast<size_t>(o), w.n_in / kSuper, x);
+        constexpr int kRows = kRowsAtOnce<kType>;
+        const int n_blocks = w.n_in / Super<kType>::kValues;
+        int o = row_begin;
+        for (; o + kRows <= row_end; o += kRows, out += kRows)
+            multiply_rows<kType, kRows>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, n_blocks, x, out);
+        for (; o < row_end; ++o, ++out) multiply_rows<kType, 1>(rows + w.row_bytes * static_cast<size_t>(o), w.row_bytes, n_blocks, x, out);
     });
 }
 

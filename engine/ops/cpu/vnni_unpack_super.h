@@ -1,21 +1,41 @@
-// Super-blocks to unsigned bytes and scales in AVX-512 registers (spec/gguf.md section 4.3). Private to vnni*.cpp, inside their target pragma, after
-// vnni_unpack.h.
+// Blocks of more than 32 values to unsigned bytes and scales in AVX-512 registers (spec/gguf.md section 4.3). Private to vnni*.cpp, inside their
+// target pragma, after vnni_unpack.h.
 //
 // A quarter of a super-block, 64 values, fills a register: values 32 apart share bytes, so that the same 32 bytes, shifted by different counts in
 // the lower and the upper half, give 64 values in order.
 #pragma once
 
+#include "engine/ops/cpu/vnni_unpack_bits.h"
+#include "engine/ops/cpu/vnni_unpack_books.h"
+
 namespace gs::cpu {
 namespace {
 
+/// Bytes; values per scale; whether values are stored 128 up (the others are not negative); values.
+template <int kBytesOf, int kRunOf, int kRaisedOf, int kValuesOf = kSuper>
+struct SuperTraits {
+    static constexpr int kBytes = kBytesOf, kRun = kRunOf, kRaised = kRaisedOf, kValues = kValuesOf, kQuarters = kValues / 64;
+};
 template <TensorType kType>
-struct Super;  // bytes; values per scale; whether values are stored 128 up (the others are not negative)
-template <> struct Super<TensorType::kQ2_K> { static constexpr int kBytes = 84, kRun = 16, kRaised = 0; };
-template <> struct Super<TensorType::kQ3_K> { static constexpr int kBytes = 110, kRun = 16, kRaised = 1; };
-template <> struct Super<TensorType::kQ4_K> { static constexpr int kBytes = 144, kRun = 32, kRaised = 0; };
-template <> struct Super<TensorType::kQ5_K> { static constexpr int kBytes = 176, kRun = 32, kRaised = 0; };
-template <> struct Super<TensorType::kQ6_K> { static constexpr int kBytes = 210, kRun = 16, kRaised = 1; };
-template <> struct Super<TensorType::kIQ4_XS> { static constexpr int kBytes = 136, kRun = 32, kRaised = 1; };
+struct Super;
+template <> struct Super<TensorType::kQ2_K> : SuperTraits<84, 16, 0> {};
+template <> struct Super<TensorType::kQ3_K> : SuperTraits<110, 16, 1> {};
+template <> struct Super<TensorType::kQ4_K> : SuperTraits<144, 32, 0> {};
+template <> struct Super<TensorType::kQ5_K> : SuperTraits<176, 32, 0> {};
+template <> struct Super<TensorType::kQ6_K> : SuperTraits<210, 16, 1> {};
+template <> struct Super<TensorType::kIQ4_XS> : SuperTraits<136, 32, 1> {};
+template <> struct Super<TensorType::kIQ1_S> : SuperTraits<50, 32, 1> {};
+template <> struct Super<TensorType::kIQ1_M> : SuperTraits<56, 16, 1> {};
+template <> struct Super<TensorType::kIQ2_XXS> : SuperTraits<66, 32, 1> {};
+template <> struct Super<TensorType::kIQ2_XS> : SuperTraits<74, 16, 1> {};
+template <> struct Super<TensorType::kIQ2_S> : SuperTraits<82, 16, 1> {};
+template <> struct Super<TensorType::kIQ3_XXS> : SuperTraits<98, 32, 1> {};
+template <> struct Super<TensorType::kIQ3_S> : SuperTraits<110, 32, 1> {};
+template <> struct Super<TensorType::kTQ1_0> : SuperTraits<54, 32, 1> {};
+template <> struct Super<TensorType::kTQ2_0> : SuperTraits<66, 32, 1> {};
+template <> struct Super<TensorType::kQ1_0> : SuperTraits<18, 32, 1, 128> {};
+template <> struct Super<TensorType::kQ2_0> : SuperTraits<18, 32, 1, 64> {};
+template <> struct Super<TensorType::kNVFP4> : SuperTraits<36, 16, 1, 64> {};
 
 inline __m512i twice(const uint8_t* p) { return _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 
@@ -60,11 +80,34 @@ inline __m512i load_quarter(const uint8_t* block) {
         const __m512i low = _mm512_and_si512(kQuarter % 2 == 0 ? bytes : _mm512_srli_epi16(bytes, 4), nibble);
         const __m512i high = move_bits<4 - kQuarter % 2 * 4, 2 - kQuarter % 2 * 4>(twice(block + 128 + kQuarter / 2 * 32));
         return _mm512_add_epi8(or_masked(low, high, 0x30), _mm512_set1_epi8(128 - 32));
+    } else if constexpr (kType == TensorType::kTQ2_0) {
+        const __m512i low = shift_halves<kQuarter % 2 * 4, kQuarter % 2 * 4 + 2>(twice(block + kQuarter / 2 * 32));
+        return _mm512_add_epi8(_mm512_and_si512(low, three), _mm512_set1_epi8(128 - 1));
+    } else if constexpr (kType == TensorType::kQ1_0) {
+        return one_bits(block + 2 + 8 * kQuarter);
+    } else if constexpr (kType == TensorType::kQ2_0) {
+        return neighbours(block + 2);
+    } else if constexpr (kType == TensorType::kNVFP4) {
+        return fp4_nibbles(block + 4);
     } else {
         const __m512i bytes = _mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + 8 + kQuarter * 32)));
         return widen_nibbles<TensorType::kIQ4_NL>(_mm512_permutexvar_epi64(_mm512_set_epi64(3, 2, 3, 2, 1, 0, 1, 0), bytes), 0);
     }
 }
+
+/// A block whose quarters are asked for one by one.
+template <TensorType kType>
+struct OpenSuper {
+    const uint8_t* at;
+    void open(const uint8_t* block) { at = block; }
+    template <int kQuarter>
+    __m512i quarter() const { return load_quarter<kType, kQuarter>(at); }
+};
+template <TensorType kType>
+    requires(is_by_code_book(kType))
+struct OpenSuper<kType> : OpenCodeBook<kType> {};
+template <>
+struct OpenSuper<TensorType::kTQ1_0> : OpenTernary {};
 
 /// Eight scales and eight minima of six bits (block_scales.h says the same in plain words), as bytes.
 inline __m128i scales_and_minima(const uint8_t* packed) {
@@ -109,6 +152,12 @@ inline __m512 super_scales(const uint8_t* block) {
         return times(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 192)), half_at(block + 208));
     } else if constexpr (kType == TensorType::kIQ4_XS) {
         return times(eight_scales(block), half_at(block));
+    } else if constexpr (is_by_code_book(kType)) {
+        return code_book_scales<kType>(block);
+    } else if constexpr (kType == TensorType::kNVFP4) {
+        return fp4_scales(block);
+    } else if constexpr (kType != TensorType::kQ4_K && kType != TensorType::kQ5_K) {  // one for all
+        return _mm512_set1_ps(half_at(block + (kType == TensorType::kTQ1_0 ? 52 : kType == TensorType::kTQ2_0 ? 64 : 0)));
     } else {
         uint32_t halves;
         std::memcpy(&halves, block, sizeof halves);
@@ -134,7 +183,19 @@ void for_super(TensorType type, const F& f) {
         case TensorType::kQ5_K: return f.template operator()<TensorType::kQ5_K>();
         case TensorType::kQ6_K: return f.template operator()<TensorType::kQ6_K>();
         case TensorType::kIQ4_XS: return f.template operator()<TensorType::kIQ4_XS>();
-        default: GS_CHECK(false, "not a super-block with a product");
+        case TensorType::kIQ1_S: return f.template operator()<TensorType::kIQ1_S>();
+        case TensorType::kIQ1_M: return f.template operator()<TensorType::kIQ1_M>();
+        case TensorType::kIQ2_XXS: return f.template operator()<TensorType::kIQ2_XXS>();
+        case TensorType::kIQ2_XS: return f.template operator()<TensorType::kIQ2_XS>();
+        case TensorType::kIQ2_S: return f.template operator()<TensorType::kIQ2_S>();
+        case TensorType::kIQ3_XXS: return f.template operator()<TensorType::kIQ3_XXS>();
+        case TensorType::kIQ3_S: return f.template operator()<TensorType::kIQ3_S>();
+        case TensorType::kTQ1_0: return f.template operator()<TensorType::kTQ1_0>();
+        case TensorType::kTQ2_0: return f.template operator()<TensorType::kTQ2_0>();
+        case TensorType::kQ1_0: return f.template operator()<TensorType::kQ1_0>();
+        case TensorType::kQ2_0: return f.template operator()<TensorType::kQ2_0>();
+        case TensorType::kNVFP4: return f.template operator()<TensorType::kNVFP4>();
+        default: GS_CHECK(false, "not a quantized type of more than 32 values a block");
     }
 }
 
