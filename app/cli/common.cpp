@@ -22,6 +22,8 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
     command.add_option("-t,--threads", options.n_threads, "threads; 0 = all cores this process may use")->check(CLI::Range(0, 1024));
     command.add_option("--precision", options.precision, "fast: 16-bit activations on quantized weights; exact: f32")
         ->check(CLI::IsMember({"fast", "exact"}))->capture_default_str();
+    command.add_option("--kv", options.kv, "how keys and values are kept; auto: f16 with fast, f32 with exact")
+        ->check(CLI::IsMember({"auto", "f16", "f32"}))->capture_default_str();
     command.add_option("--engine", options.engine, "cpu, or reference: the slow oracle")->check(CLI::IsMember({"cpu", "reference"}))
         ->capture_default_str();
     add_reading_option(command, options.reading);
@@ -37,17 +39,22 @@ gs::Reading parse_reading(const std::string& text) {
     return text == gs::name_of(gs::Reading::kReference) ? gs::Reading::kReference : gs::Reading::kLlamaCpp;
 }
 
+gs::OpsOptions ops_options(const EngineOptions& options) {
+    gs::OpsOptions ops{.n_threads = options.n_threads, .precision = options.precision == "exact" ? gs::Precision::kExact : gs::Precision::kFast};
+    if (options.kv != "auto") ops.kv_type = options.kv == "f16" ? gs::KvType::kF16 : gs::KvType::kF32;
+    return ops;
+}
+
 std::shared_ptr<gs::Ops> make_ops(const EngineOptions& options) {
     if (options.engine == "reference") return gs::make_reference_ops();
-    return gs::make_cpu_ops({.n_threads = options.n_threads,
-                             .precision = options.precision == "exact" ? gs::Precision::kExact : gs::Precision::kFast});
+    return gs::make_cpu_ops(ops_options(options));
 }
 
 gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& options) {
     const bool show_progress = isatty(STDERR_FILENO);
     gs::LoadOptions load{.n_ctx = options.n_ctx, .cancel = &interrupt_flag()};
     load.reading = parse_reading(options.reading);
-    load.kv_type = options.engine == "reference" || options.precision == "exact" ? gs::KvType::kF32 : gs::KvType::kF16;
+    load.kv_type = options.engine == "reference" ? gs::KvType::kF32 : ops_options(options).chosen_kv_type();
     if (show_progress)
         load.progress = [](uint64_t done, uint64_t total) {
             fmt::print(stderr, "\rloading {} of {} MB", done / 1000000, total / 1000000);

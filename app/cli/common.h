@@ -23,6 +23,7 @@ struct EngineOptions {
     std::string model;                 ///< empty: the bundled one
     int n_threads = 0;
     std::string precision = "fast";
+    std::string kv = "auto";
     std::string engine = "cpu";
     std::string reading = "llamacpp";
     int n_ctx = 0;
@@ -31,6 +32,7 @@ void add_engine_options(CLI::App& command, EngineOptions& options);
 /// --reading, for those without the others.
 void add_reading_option(CLI::App& command, std::string& reading);
 gs::Reading parse_reading(const std::string& text);
+gs::OpsOptions ops_options(const EngineOptions& options);
 std::shared_ptr<gs::Ops> make_ops(const EngineOptions& options);
 /// Loads the model with progress on stderr (on a terminal) and its warnings.
 gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& options);

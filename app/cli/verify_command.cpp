@@ -51,6 +51,7 @@ void add_verify_command(CLI::App& root, CommandBody& chosen) {
     };
     auto options = std::make_shared<Options>();
     options->engine.precision = "exact";
+    options->engine.kv = "f32";
     CLI::App* command = root.add_subcommand("verify", "Check this program against golden folders");
     command->footer("Example: gatescope verify tests/goldens/models/* tests/goldens/quant/blocks");
     add_engine_options(*command, options->engine);

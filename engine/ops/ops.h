@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,11 +30,10 @@ struct Rows {
     Rows columns(int c, int n) const { return {data + c, n_rows, n, stride}; }
 };
 
-/// exact: activations stay f32 (what the goldens test). fast: keys and values are kept in f16, and where weights are quantized, by whatever type,
-/// activations are rounded to 16-bit integers per block of 32 for the product; weights in F32, F16 and BF16 are always multiplied in f32, and so
+/// exact: activations stay f32 (what the goldens test). fast: keys and values are kept in f16 (if not asked for otherwise), and where weights are
+/// quantized, by whatever type, activations are rounded to 16-bit integers per block of 32 for the product; weights in F32, F16 and BF16 are always multiplied in f32, and so
 /// is the router.
 enum class Precision : uint8_t { kExact, kFast };
-constexpr KvType kv_type_of(Precision precision) { return precision == Precision::kExact ? KvType::kF32 : KvType::kF16; }
 
 /// out = x Wᵀ (+ bias). x: [T, n_in], out: [T, n_out].
 struct LinearCall {
@@ -136,7 +136,7 @@ public:
     /// Rotates the first n_rot dimensions of each head of x, heads head_dim columns apart, row t at position first_position + t. Angles in f64.
     virtual void rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) = 0;
     /// How this back end keeps keys and values: the type of every KvCache that it is given.
-    KvType kv_type() const { return kv_type_of(precision()); }
+    virtual KvType kv_type() const { return KvType::kF32; }
     /// Puts K [T, Hkv * dk] and V [T, Hkv * dv] into the cache at first_position; a cache without V takes none.
     virtual void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) = 0;
     /// The reverse, for the host: into k and v in host memory.
@@ -168,6 +168,8 @@ public:
 struct OpsOptions {
     int n_threads = 0;                 ///< 0 = all cores this process may use
     Precision precision = Precision::kFast;
+    std::optional<KvType> kv_type;     ///< none: f16 in the fast precision, f32 in the exact one
+    KvType chosen_kv_type() const { return kv_type.value_or(precision == Precision::kExact ? KvType::kF32 : KvType::kF16); }
 };
 
 /// Obvious, slow, one thread, f64 accumulation: the oracle.

@@ -12,7 +12,7 @@ bool Session::Impl::need_model(const char* what) {
     return false;
 }
 
-KvType Session::Impl::kv_type() const { return options.reference_ops ? KvType::kF32 : kv_type_of(options.ops.precision); }
+KvType Session::Impl::kv_type() const { return options.reference_ops ? KvType::kF32 : options.ops.chosen_kv_type(); }
 
 void Session::Impl::inspect_model(const Command& command) {
     const Result<ModelEstimate> estimate = estimate_model(command.path, 0, kv_type());

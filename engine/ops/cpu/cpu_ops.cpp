@@ -30,8 +30,8 @@ int usable_cores() {
 
 }  // namespace
 
-CpuOps::CpuOps(int n_threads, Precision precision, Kernels kernels)
-    : m_precision(precision), m_kernels(std::move(kernels)), m_pool(n_threads), m_threads(static_cast<size_t>(m_pool.n_threads())) {}
+CpuOps::CpuOps(int n_threads, Precision precision, KvType kv_type, Kernels kernels)
+    : m_precision(precision), m_kv_type(kv_type), m_kernels(std::move(kernels)), m_pool(n_threads), m_threads(static_cast<size_t>(m_pool.n_threads())) {}
 
 std::string CpuOps::name() const {
     const int n = m_pool.n_threads();
@@ -179,7 +179,7 @@ std::unique_ptr<Ops> make_cpu_ops(const OpsOptions& options) {
     const int n_threads = options.n_threads > 0 ? options.n_threads : cpu::usable_cores();
     std::optional<cpu::Kernels> kernels = cpu::choose_kernels(wanted ? wanted : "");
     if (!kernels) return make_reference_ops();
-    return std::make_unique<cpu::CpuOps>(n_threads, options.precision, std::move(*kernels));
+    return std::make_unique<cpu::CpuOps>(n_threads, options.precision, options.chosen_kv_type(), std::move(*kernels));
 }
 
 std::vector<std::string> cpu_instruction_sets() { return cpu::available_kernels(); }

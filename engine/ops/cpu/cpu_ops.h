@@ -19,10 +19,11 @@ namespace gs::cpu {
 
 class CpuOps final : public Ops {
 public:
-    CpuOps(int n_threads, Precision precision, Kernels kernels);
+    CpuOps(int n_threads, Precision precision, KvType kv_type, Kernels kernels);
 
     std::string name() const override;
     Precision precision() const override { return m_precision; }
+    KvType kv_type() const override { return m_kv_type; }
 
     float* allocate(size_t n_floats) override;
     void release(float* memory) override;
@@ -120,6 +121,7 @@ private:
     };
 
     Precision m_precision;
+    KvType m_kv_type;
     Kernels m_kernels;
     ThreadPool m_pool;
     OpClock m_clock;
