@@ -1,6 +1,8 @@
 // gatescope bench: tokens/s, bytes per token and the share of this machine's read limit; capture on and off; by op. Prints, judges nothing.
 #include <algorithm>
 #include <chrono>
+#include <fstream>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -8,6 +10,7 @@
 
 #include "app/cli/cli.h"
 #include "app/cli/common.h"
+#include "app/cli/recording_sink.h"
 #include "app/cli/window_bench.h"
 #include "engine/run/generator.h"
 
@@ -42,55 +45,68 @@ static double measure_read_bandwidth(int n_threads) {
     return best;
 }
 
-class CountingSink final : public gs::RouteSink {
-public:
-    explicit CountingSink(gs::TraceInfo info) : m_writer(std::move(info)) {}
-    void begin(std::span<const int32_t> ids, gs::Phase phase) {
-        std::vector<gs::TokenRow> rows(ids.size());
-        for (size_t i = 0; i < ids.size(); i++) rows[i] = {.id = ids[i], .phase = phase};
-        m_writer.begin_tokens(rows, gs::Policy{});
-    }
-    void publish() { m_writer.publish(); }
-    void on_route(int moe_layer, int first_row, int n_rows, std::span<const float> logits, std::span<const int32_t> ids, std::span<const float> weights,
-                  std::span<const int32_t> n_used, int k_stride) override {
-        const size_t n_experts = logits.size() / static_cast<size_t>(n_rows);
-        for (int r = 0; r < n_rows; r++) {
-            const size_t row = static_cast<size_t>(r), slot = row * static_cast<size_t>(k_stride), k = static_cast<size_t>(n_used[row]);
-            m_writer.set_route(moe_layer, first_row + r, logits.subspan(row * n_experts, n_experts), ids.subspan(slot, k), weights.subspan(slot, k));
-        }
-    }
+using OpTimes = std::vector<gs::Ops::OpTime>;
 
-private:
-    gs::TraceWriter m_writer;
-};
+static void add_times(OpTimes& sum, const OpTimes& more) {
+    if (sum.empty()) sum = more;
+    else
+        for (size_t i = 0; i < sum.size(); i++) {
+            sum[i].seconds += more[i].seconds;
+            sum[i].calls += more[i].calls;
+            sum[i].weight_bytes += more[i].weight_bytes;
+        }
+}
 
 struct Sample {
     double prefill_tokens_per_s = 0, decode_tokens_per_s = 0;
+    OpTimes prefill, decode;
 };
 
 /// One prompt of n_prompt tokens, then n_decode single tokens; the ids are arbitrary, the cost does not depend on them.
 static gs::Result<Sample> measure(gs::Decoder& decoder, int n_prompt, int n_decode, bool capture) {
     std::vector<int32_t> ids;
     for (int i = 0; i < n_prompt + n_decode; i++) ids.push_back(static_cast<int32_t>((7919LL * i + 13) % decoder.model().spec.n_vocab));
-    CountingSink sink(gs::make_trace_info(decoder, {}, "raw"));
+    RecordingSink sink(gs::make_trace_info(decoder, {}, "raw"));
     decoder.set_sink(capture ? &sink : nullptr);
     const std::span<const int32_t> all(ids);
     Sample sample;
-    auto start = Clock::now();
-    if (capture) sink.begin(all.first(static_cast<size_t>(n_prompt)), gs::Phase::kPrefill);
-    GS_TRY_VOID(decoder.forward(all.first(static_cast<size_t>(n_prompt)), 0, gs::LogitRows::kLast, &interrupt_flag()));
-    if (capture) sink.publish();
-    sample.prefill_tokens_per_s = n_prompt / seconds_since(start);
-    start = Clock::now();
-    for (int i = 0; i < n_decode; i++) {
-        const auto one = all.subspan(static_cast<size_t>(n_prompt + i), 1);
-        if (capture) sink.begin(one, gs::Phase::kDecode);
-        GS_TRY_VOID(decoder.forward(one, n_prompt + i, gs::LogitRows::kLast, &interrupt_flag()));
+    const auto forward = [&](int first, int n, gs::Phase phase) -> gs::Result<void> {
+        const auto part = all.subspan(static_cast<size_t>(first), static_cast<size_t>(n));
+        if (capture) sink.begin(part, phase);
+        GS_TRY_VOID(decoder.forward(part, first, gs::LogitRows::kLast, &interrupt_flag()));
         if (capture) sink.publish();
-    }
+        return {};
+    };
+    decoder.ops().reset_times();
+    auto start = Clock::now();
+    GS_TRY_VOID(forward(0, n_prompt, gs::Phase::kPrefill));
+    sample.prefill_tokens_per_s = n_prompt / seconds_since(start);
+    sample.prefill = decoder.ops().times();
+    decoder.ops().reset_times();
+    start = Clock::now();
+    for (int i = 0; i < n_decode; i++) GS_TRY_VOID(forward(n_prompt + i, 1, gs::Phase::kDecode));
     sample.decode_tokens_per_s = n_decode / seconds_since(start);
+    sample.decode = decoder.ops().times();
     decoder.set_sink(nullptr);
     return sample;
+}
+
+/// Resident memory of this process: what it allocated, and pages of mapped files. Bytes.
+struct Resident {
+    uint64_t anonymous = 0, mapped = 0;
+};
+static Resident resident_memory() {
+    std::ifstream file("/proc/self/status");
+    Resident result;
+    std::string key;
+    uint64_t value = 0;
+    for (std::string line; std::getline(file, line);) {
+        std::istringstream in(line);
+        if (!(in >> key >> value)) continue;
+        if (key == "RssAnon:") result.anonymous = value * 1024;
+        if (key == "RssFile:" || key == "RssShmem:") result.mapped += value * 1024;
+    }
+    return result;
 }
 
 static double median(std::vector<double> values) {
@@ -104,33 +120,54 @@ struct BenchOptions {
     bool window = false, json = false;
 };
 
+/// What an op takes of a phase. Bytes are those of weights, in attention of keys and values.
+static Json op_json(const OpTimes& times, int n_tokens, double bandwidth) {
+    double all = 0;
+    for (const auto& t : times) all += t.seconds;
+    Json ops = Json::array();
+    for (const auto& t : times) {
+        if (t.calls == 0) continue;
+        const double rate = t.seconds > 0 ? static_cast<double>(t.weight_bytes) / t.seconds : 0;
+        ops.push_back({{"op", t.op}, {"us_per_token", t.seconds / n_tokens * 1e6}, {"share_of_time", all > 0 ? t.seconds / all : 0}, {"calls", t.calls},
+                       {"GB_per_s", rate / 1e9}, {"share_of_read_limit", bandwidth > 0 ? rate / bandwidth : 0}});
+    }
+    return ops;
+}
+
 /// Interleaved samples with capture on and off, so that a disturbance hits both.
 static gs::Result<Json> bench_engine(const BenchOptions& o) {
+    constexpr int kWarmUp = 4;
     EngineOptions engine = o.engine;
-    if (engine.n_ctx == 0) engine.n_ctx = o.n_prompt + o.n_decode;
+    if (engine.n_ctx == 0) engine.n_ctx = o.n_prompt + std::max(o.n_decode, kWarmUp);
+    const auto start = Clock::now();
     GS_TRY(auto decoder, open_decoder(engine));
-    GS_TRY([[maybe_unused]] Sample warm_up, measure(*decoder, o.n_prompt, 4, true));
+    const double load_seconds = seconds_since(start);
+    GS_TRY([[maybe_unused]] Sample first, measure(*decoder, 1, 1, true));
+    const double first_token_seconds = seconds_since(start);
+    GS_TRY([[maybe_unused]] Sample warm_up, measure(*decoder, o.n_prompt, kWarmUp, true));
     std::vector<double> prefill[2], decode[2];
-    decoder->ops().reset_times();
+    OpTimes prefill_ops, decode_ops;
     for (int i = 0; i < o.repeats; i++)
         for (int capture = 0; capture < 2; capture++) {
             GS_TRY(Sample s, measure(*decoder, o.n_prompt, o.n_decode, capture == 1));
             prefill[capture].push_back(s.prefill_tokens_per_s);
             decode[capture].push_back(s.decode_tokens_per_s);
+            add_times(prefill_ops, s.prefill);
+            add_times(decode_ops, s.decode);
         }
+    const Resident resident = resident_memory();
     const gs::ModelCard card = gs::make_model_card(*decoder);
     const int n_threads = engine.n_threads ? engine.n_threads : static_cast<int>(std::thread::hardware_concurrency());
     const double bandwidth = measure_read_bandwidth(n_threads);
     const gs::ModelSpec& spec = decoder->model().spec;
     const double bytes = static_cast<double>(card.dense_bytes_per_token) +
                          static_cast<double>(card.expert_bytes) * spec.router.n_used * static_cast<double>(spec.moe_layers.size());
-    Json ops = Json::array();
-    for (const gs::Ops::OpTime& t : decoder->ops().times())
-        ops.push_back({{"op", t.op}, {"seconds", t.seconds}, {"calls", t.calls}, {"GB_per_s", t.seconds > 0 ? t.weight_bytes / t.seconds / 1e9 : 0}});
     const double rate = median(decode[1]);
     return Json{{"model", spec.name},
                 {"engine", card.engine},
                 {"precision", card.precision},
+                {"load_s", load_seconds},
+                {"first_token_s", first_token_seconds},
                 {"prompt_tokens", o.n_prompt},
                 {"decode_tokens", o.n_decode},
                 {"prefill_tokens_per_s", {{"capture", median(prefill[1])}, {"no_capture", median(prefill[0])}}},
@@ -138,7 +175,16 @@ static gs::Result<Json> bench_engine(const BenchOptions& o) {
                 {"bytes_per_token", bytes},
                 {"read_limit_GB_per_s", bandwidth / 1e9},
                 {"share_of_read_limit", bandwidth > 0 ? bytes * rate / bandwidth : 0},
-                {"ops", ops}};
+                {"memory", {{"anonymous", resident.anonymous}, {"mapped", resident.mapped}, {"file", card.file_bytes}, {"kv", card.kv_bytes}}},
+                {"prefill_ops", op_json(prefill_ops, o.n_prompt * 2 * o.repeats, bandwidth)},
+                {"decode_ops", op_json(decode_ops, o.n_decode * 2 * o.repeats, bandwidth)}};
+}
+
+static void print_ops(const char* phase, const Json& ops) {
+    fmt::print("{:<16}{:>12}{:>10}{:>12}{:>15}\n", phase, "us a token", "of time", "GB/s read", "of the limit");
+    for (const Json& op : ops)
+        fmt::print("  {:<14}{:>12.1f}{:>8.1f} %{:>12.1f}{:>13.0f} %\n", op["op"].get<std::string>(), op["us_per_token"].get<double>(),
+                   100 * op["share_of_time"].get<double>(), op["GB_per_s"].get<double>(), 100 * op["share_of_read_limit"].get<double>());
 }
 
 static void print_bench(const Json& b) {
@@ -150,9 +196,12 @@ static void print_bench(const Json& b) {
                b["decode_tokens"].get<int>(), decode_on, decode_off);
     fmt::print("{:.1f} MB of weights per token = {:.1f} GB/s, {:.0f} % of the read limit measured here ({:.1f} GB/s)\n", b["bytes_per_token"].get<double>() / 1e6,
                b["bytes_per_token"].get<double>() * decode_on / 1e9, 100 * b["share_of_read_limit"].get<double>(), b["read_limit_GB_per_s"].get<double>());
-    for (const Json& op : b["ops"])
-        fmt::print("  {:<14}{:>9.3f} s{:>9} calls{:>9.1f} GB/s\n", op["op"].get<std::string>(), op["seconds"].get<double>(), op["calls"].get<uint64_t>(),
-                   op["GB_per_s"].get<double>());
+    const Json& m = b["memory"];
+    const auto mb = [&](const char* key) { return static_cast<double>(m[key].get<uint64_t>()) / 1e6; };
+    fmt::print("loaded in {:.2f} s, first token after {:.2f} s; resident {:.0f} MB of its own ({:.0f} MB keys and values) and {:.0f} MB of the {:.0f} MB file\n",
+               b["load_s"].get<double>(), b["first_token_s"].get<double>(), mb("anonymous"), mb("kv"), mb("mapped"), mb("file"));
+    print_ops("prompt", b["prefill_ops"]);
+    print_ops("decode", b["decode_ops"]);
 }
 
 static int bench(const BenchOptions& o) {

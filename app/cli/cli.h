@@ -28,5 +28,6 @@ void add_verify_command(CLI::App& root, CommandBody& chosen);
 void add_screenshot_command(CLI::App& root, CommandBody& chosen);
 void add_bench_command(CLI::App& root, CommandBody& chosen);
 void add_selftest_command(CLI::App& root, CommandBody& chosen);
+void add_precision_command(CLI::App& root, CommandBody& chosen);
 
 }  // namespace app

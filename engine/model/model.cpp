@@ -103,6 +103,18 @@ Result<Plan> make_plan(const GgufFile& file, Reading reading) {
     return plan;
 }
 
+/// As if every byte of the file were as likely to be in memory as any other.
+std::string too_large_warning(const Plan& plan, uint64_t available) {
+    const ModelSizes& sizes = plan.sizes;
+    const auto n_experts = static_cast<uint64_t>(plan.spec.is_moe() ? plan.spec.router.n_used : 0) * plan.spec.moe_layers.size();
+    const uint64_t per_token = sizes.dense_bytes_per_token + sizes.expert_bytes * n_experts;
+    const double missing = 1 - static_cast<double>(available) / static_cast<double>(sizes.weight_bytes);
+    const auto from_disk = static_cast<uint64_t>(static_cast<double>(per_token) * missing);
+    return fmt::format("the weights ({}) are larger than the memory available ({}): of the {} that a token reads, about {} come from disk each time, "
+                       "which takes {:.1f} s from a disk of 1 GB/s",
+                       size_text(sizes.weight_bytes), size_text(available), size_text(per_token), size_text(from_disk), static_cast<double>(from_disk) / 1e9);
+}
+
 }  // namespace
 
 void Model::forget(std::span<const std::byte> bytes) const {
@@ -126,8 +138,7 @@ Result<std::shared_ptr<const Model>> Model::load(const std::filesystem::path& pa
     if (model->n_ctx > plan->spec.n_ctx_train)
         plan->warnings.push_back(fmt::format("the context of {} is longer than the {} the model was trained with", model->n_ctx, plan->spec.n_ctx_train));
     if (available > 0 && plan->sizes.weight_bytes > available) {
-        plan->warnings.push_back(fmt::format("the weights ({}) are larger than the memory available ({}): they will be read from disk again and again, which is slow",
-                                             size_text(plan->sizes.weight_bytes), size_text(available)));
+        plan->warnings.push_back(too_large_warning(*plan, available));
     } else {
         GS_TRY_VOID(prefetch(file, options));
     }
