@@ -28,13 +28,18 @@ void CpuOps::attention(const AttentionCall& call) {
 /// Tasks of some heads that share keys and values, which so are read once for them.
 void CpuOps::attend_heads(const AttentionCall& call) {
     const int n_kv_heads = call.cache->n_kv_heads, dk = call.cache->head_dim_k, group = call.n_heads / n_kv_heads;
-    const int runs = (group + kHeadsAtOnce - 1) / kHeadsAtOnce;
+    // While a cache of a core holds the keys and values of a head, many small tasks balance better than to read them once.
+    constexpr size_t kCached = 256 << 10;
+    const size_t head_bytes = static_cast<size_t>(call.first_position) * kv_value_bytes(call.cache->type) * static_cast<size_t>(dk + call.head_dim_v);
+    const int balanced = std::clamp(call.q.n_rows * call.n_heads / (4 * m_pool.n_threads()), 1, kHeadsAtOnce);
+    const int heads_at_once = head_bytes <= kCached ? balanced : kHeadsAtOnce;
+    const int runs = (group + heads_at_once - 1) / heads_at_once;
     std::vector<float> sink_copy;
     const float* sinks = call.sinks ? vector_values(*call.sinks, sink_copy) : nullptr;
     const auto heads = [&](int i, int thread) {
-        const int t = i / (n_kv_heads * runs), kv_head = i / runs % n_kv_heads, in_group = i % runs * kHeadsAtOnce;
+        const int t = i / (n_kv_heads * runs), kv_head = i / runs % n_kv_heads, in_group = i % runs * heads_at_once;
         const int first = call.first_key(call.first_position + t), h = kv_head * group + in_group;
-        HeadsCall c{head_kv(call, kv_head, first), std::min(kHeadsAtOnce, group - in_group), call.first_position + t + 1 - first};
+        HeadsCall c{head_kv(call, kv_head, first), std::min(heads_at_once, group - in_group), call.first_position + t + 1 - first};
         c.q = call.q.row(t) + h * dk;
         c.scale = call.scale;
         c.cap = call.cap;
