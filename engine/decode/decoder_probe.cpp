@@ -15,18 +15,19 @@ public:
         : m_impl(impl), m_position(position), m_n_layers(n_layers), m_sink(std::exchange(impl.sink, nullptr)),
           m_tap(std::exchange(impl.tap, nullptr)), m_nonfinite(impl.nonfinite) {
         const KvCache& kv = impl.cache;
-        m_k.resize(static_cast<size_t>(n_layers * kv.k_width));
-        m_v.resize(static_cast<size_t>(n_layers * kv.v_width));
+        // A layer's row may have 2^28 floats: no product of it fits an int.
+        m_k.resize(static_cast<size_t>(n_layers) * k_width());
+        m_v.resize(static_cast<size_t>(n_layers) * v_width());
         for (int l = 0; l < n_layers; ++l) {
-            impl.ops->read(kv.k_row(l, position), m_k.data() + l * kv.k_width, static_cast<size_t>(kv.k_width));
-            if (kv.v_width > 0) impl.ops->read(kv.v_row(l, position), m_v.data() + l * kv.v_width, static_cast<size_t>(kv.v_width));
+            impl.ops->read(kv.k_row(l, position), saved_k(l), k_width());
+            if (v_width() > 0) impl.ops->read(kv.v_row(l, position), saved_v(l), v_width());
         }
     }
     ~Aside() {
         const KvCache& kv = m_impl.cache;
         for (int l = 0; l < m_n_layers; ++l) {
-            m_impl.ops->write(m_k.data() + l * kv.k_width, kv.k_row(l, m_position), static_cast<size_t>(kv.k_width));
-            if (kv.v_width > 0) m_impl.ops->write(m_v.data() + l * kv.v_width, kv.v_row(l, m_position), static_cast<size_t>(kv.v_width));
+            m_impl.ops->write(saved_k(l), kv.k_row(l, m_position), k_width());
+            if (v_width() > 0) m_impl.ops->write(saved_v(l), kv.v_row(l, m_position), v_width());
         }
         m_impl.sink = m_sink;
         m_impl.tap = std::move(m_tap);
@@ -36,6 +37,11 @@ public:
     Aside& operator=(const Aside&) = delete;
 
 private:
+    size_t k_width() const { return static_cast<size_t>(m_impl.cache.k_width); }
+    size_t v_width() const { return static_cast<size_t>(m_impl.cache.v_width); }
+    float* saved_k(int l) { return m_k.data() + static_cast<size_t>(l) * k_width(); }
+    float* saved_v(int l) { return m_v.data() + static_cast<size_t>(l) * v_width(); }
+
     Decoder::Impl& m_impl;
     int m_position, m_n_layers;
     RouteSink* m_sink;
