@@ -9,6 +9,9 @@ namespace gs {
 
 namespace {
 
+// The source is untrusted and can have 64 MB. Published ones have up to 20 KB, their default system prompts a few hundred bytes.
+constexpr size_t kLongestSource = 1 << 20, kLongestSystemText = 8 << 10;
+
 bool contains(std::string_view text, const char* what) { return text.find(what) != std::string_view::npos; }
 
 bool fits(const ChatFormatRow& row, std::string_view source) {
@@ -62,11 +65,13 @@ std::string unescaped(std::string_view literal) {
 /// {{ '<|im_start|>system\nYou are …<|im_end|>\n' }}. A turn filled from the messages ends its literal behind "system\n".
 std::optional<std::string> default_system_text(std::string_view jinja_source) {
     constexpr std::string_view kOpen = "<|im_start|>system\n", kClose = "<|im_end|>";
+    if (jinja_source.size() > kLongestSource) return std::nullopt;
     std::string source = with_plain_line_ends(jinja_source);
     for (size_t at = source.find(kOpen); at != std::string::npos; at = source.find(kOpen, at + 1)) {
-        size_t begin = at + kOpen.size(), close = source.find(kClose, begin);
-        if (close == std::string::npos) break;
-        std::string_view literal = std::string_view(source).substr(begin, close - begin);
+        std::string_view behind = std::string_view(source).substr(at + kOpen.size(), kLongestSystemText + kClose.size());
+        size_t close = behind.find(kClose);
+        if (close == std::string_view::npos) continue;
+        std::string_view literal = behind.substr(0, close);
         char quote = at > 0 ? source[at - 1] : '\0';
         bool is_quoted = quote == '\'' || quote == '"';
         bool is_one_literal = !literal.empty();   // no unescaped quote, no Jinja expression in it
@@ -132,7 +137,7 @@ const ChatFormat& raw_chat_format() {
 }
 
 const ChatFormat& detect_chat_format(std::string_view jinja_source) {
-    if (jinja_source.empty()) return raw_chat_format();
+    if (jinja_source.empty() || jinja_source.size() > kLongestSource) return raw_chat_format();
     std::string source = with_plain_line_ends(jinja_source);
     for (const ChatFormatRow& row : chat_format_rows()) {
         if (fits(row, source)) return row.format;

@@ -21,7 +21,7 @@ struct ChatFormat {
     bool is_raw;
 };
 
-/// The format of a Jinja template, by its characteristic marks (tokenizers.md section 10); raw if empty or unknown.
+/// The format of a Jinja template, by its characteristic marks (tokenizers.md section 10); raw if empty, unknown or above 1 MB.
 const ChatFormat& detect_chat_format(std::string_view jinja_source);
 const ChatFormat& raw_chat_format();
 

@@ -14,8 +14,9 @@ public:
     Aside(Decoder::Impl& impl, int position, int n_layers)
         : m_impl(impl), m_position(position), m_n_layers(n_layers), m_sink(std::exchange(impl.sink, nullptr)),
           m_tap(std::exchange(impl.tap, nullptr)), m_nonfinite(impl.nonfinite) {
-        m_k.resize(static_cast<size_t>(n_layers * k_width()));
-        m_v.resize(static_cast<size_t>(n_layers * v_width()));
+        // A layer's row may have 2^28 floats: no product of it fits an int.
+        m_k.resize(static_cast<size_t>(n_layers) * static_cast<size_t>(k_width()));
+        m_v.resize(static_cast<size_t>(n_layers) * static_cast<size_t>(v_width()));
         for (int l = 0; l < n_layers; ++l) impl.ops->read_kv(impl.cache, l, position, k_row(l), v_row(l));
     }
     ~Aside() {
@@ -36,8 +37,8 @@ public:
 private:
     int k_width() const { return m_impl.spec().k_width(); }
     int v_width() const { return m_impl.spec().v_width(); }
-    Rows k_row(int l) { return {m_k.data() + l * k_width(), 1, k_width(), k_width()}; }
-    Rows v_row(int l) { return {m_v.data() + l * v_width(), 1, v_width(), v_width()}; }
+    Rows k_row(int l) { return {m_k.data() + static_cast<ptrdiff_t>(l) * k_width(), 1, k_width(), k_width()}; }
+    Rows v_row(int l) { return {m_v.data() + static_cast<ptrdiff_t>(l) * v_width(), 1, v_width(), v_width()}; }
 
     Decoder::Impl& m_impl;
     int m_position, m_n_layers;

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "engine/decode/sampler.h"
+#include "engine/model/gguf.h"
 
 namespace gs {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 constexpr const char* kItems = "greedy, temp=0..100, top_k=0..1000000, top_p=0..1, min_p=0..1, repeat=0.1..10, window=0..1000000, seed=N";
 
 Error bad_item(std::string_view item, const std::string& why) {
-    return {ErrorKind::kUsage, "bad_sampler", fmt::format("Cannot read the sampler setting \"{}\"", item), why,
+    return {ErrorKind::kUsage, "bad_sampler", fmt::format("Cannot read the sampler setting \"{}\"", sanitise_for_display(item, 40)), why,
             fmt::format("Known are, separated by commas: {}", kItems)};
 }
 
@@ -40,7 +41,7 @@ Result<void> read_item(std::string_view item, SamplerSettings& s) {
     if (key == "repeat") return read_number(item, value, 0.1f, 10.0f, s.repeat_penalty);
     if (key == "window") return read_number(item, value, 0, 1000000, s.repeat_window);
     if (key == "seed") return read_number<uint64_t>(item, value, 0, UINT64_MAX, s.seed);
-    return bad_item(item, fmt::format("\"{}\" is unknown", key));
+    return bad_item(item, "there is no setting of that name");
 }
 
 }  // namespace

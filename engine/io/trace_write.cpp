@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <new>
+#include <string>
+#include <unordered_map>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -23,6 +25,7 @@ struct Columns {
     std::vector<int64_t> text_ends;
     std::vector<uint16_t> ids, n_used;
     std::vector<std::string> policies;
+    std::unordered_map<std::string, int32_t> policy_index;   ///< into policies: a token may have one of its own
     size_t k_max = 0;
 };
 
@@ -36,9 +39,9 @@ void add_token(const TraceSnapshot& trace, int token, Columns& out) {
     out.text.insert(out.text.end(), row.text.begin(), row.text.end());
     out.text_ends.push_back(static_cast<int64_t>(out.text.size()));
     const std::string policy = trace.policy(token).to_text();
-    const auto known = std::find(out.policies.begin(), out.policies.end(), policy);
-    out.policy.push_back(static_cast<int32_t>(known - out.policies.begin()));
-    if (known == out.policies.end()) out.policies.push_back(policy);
+    const auto [known, is_new] = out.policy_index.try_emplace(policy, static_cast<int32_t>(out.policies.size()));
+    out.policy.push_back(known->second);
+    if (is_new) out.policies.push_back(policy);
 }
 
 /// The routes of one token; preference and selection scores are computed again from the logits, under the policy of the token.

@@ -95,6 +95,10 @@ Result<void> WeightBinder::bind_latent(const std::string& blk, LayerWeights& w) 
     MlaSpec& mla = m_spec.mla;
     const int width = m_spec.n_embd;
     if (has(blk + "attn_q.weight")) {
+        // The rank is one number for all layers, and the decoder goes by it.
+        if (!m_weights.layers.empty() && m_weights.layers.front().mla.q_a)
+            return gguf_error("unsupported_layout", fmt::format("{}attn_q.weight takes the input itself, the queries of the layers before take it in a low "
+                                                                "rank; this version cannot run both in one model", blk));
         mla.q_rank = 0;
         GS_TRY(w.q, require(blk + "attn_q.weight", width, m_spec.query_width()));
     } else {

@@ -77,6 +77,28 @@ Result<void> check_layer(const LayerPolicy& policy, const RouterSpec& spec, int 
 
 std::string list_text(const std::vector<int>& experts) { return fmt::format("{}", fmt::join(experts, ":")); }
 
+/// The keys of one item. When they are read, a key joins the item before it if that one has the same range and lacks the key. Two items of one
+/// range have a key in common, so the common ones go first: they begin the new item.
+void append_keys(const Policy::LayerItem& item, const Policy::LayerItem* before, std::vector<std::string>& out) {
+    const std::string range = range_text(item);
+    const bool may_join = before && before->first == item.first && before->last == item.last;
+    struct Key {
+        bool is_common;
+        std::string text;
+    };
+    std::vector<Key> keys;
+    const auto add = [&](const char* name, bool is_in_both, std::string value) {
+        keys.push_back({may_join && is_in_both, fmt::format("{}@{}={}", name, range, value)});
+    };
+    if (item.rule) add("rule", before && before->rule, name_of(*item.rule));
+    if (item.k) add("k", before && before->k, fmt::format("{}", *item.k));
+    if (item.temperature) add("temp", before && before->temperature, fmt::format("{}", *item.temperature));
+    if (!item.masked.empty()) add("mask", before && !before->masked.empty(), list_text(item.masked));
+    if (!item.forced.empty()) add("force", before && !before->forced.empty(), list_text(item.forced));
+    std::stable_partition(keys.begin(), keys.end(), [](const Key& key) { return key.is_common; });
+    for (Key& key : keys) out.push_back(std::move(key.text));
+}
+
 }  // namespace
 
 bool Policy::is_native() const {
@@ -98,14 +120,7 @@ std::string Policy::to_text() const {
     }
     if (temperature != 1.0f) items.push_back(fmt::format("temp={}", temperature));
     if (weight_rule != WeightRule::kAsTrained) items.push_back(fmt::format("weights={}", name_of(weight_rule)));
-    for (const LayerItem& item : layers) {
-        const std::string range = range_text(item);
-        if (item.rule) items.push_back(fmt::format("rule@{}={}", range, name_of(*item.rule)));
-        if (item.k) items.push_back(fmt::format("k@{}={}", range, *item.k));
-        if (item.temperature) items.push_back(fmt::format("temp@{}={}", range, *item.temperature));
-        if (!item.masked.empty()) items.push_back(fmt::format("mask@{}={}", range, list_text(item.masked)));
-        if (!item.forced.empty()) items.push_back(fmt::format("force@{}={}", range, list_text(item.forced)));
-    }
+    for (size_t i = 0; i < layers.size(); ++i) append_keys(layers[i], i > 0 ? &layers[i - 1] : nullptr, items);
     return items.empty() ? "native" : fmt::format("{}", fmt::join(items, ","));
 }
 

@@ -46,7 +46,8 @@ void selection_scores(const RouterSpec& spec, const LayerPolicy& policy, std::sp
     }
 }
 
-/// Score of one group of experts: the largest, or the sum of the two largest that are not masked; -inf when all are.
+/// Score of one group of experts: the largest, or the sum of the two largest that are not masked; -inf when all are, and only then: two NaN logits
+/// are the lowest finite score each, and a group of them must still come before one without an expert to choose.
 float group_score(GroupScore kind, std::span<const float> scores) {
     float best = kMinusInfinity, second = kMinusInfinity;
     for (float s : scores) {
@@ -57,7 +58,7 @@ float group_score(GroupScore kind, std::span<const float> scores) {
             second = s;
         }
     }
-    return kind == GroupScore::kTop2Sum && second > kMinusInfinity ? best + second : best;
+    return kind == GroupScore::kTop2Sum && second > kMinusInfinity ? std::max(best + second, kLowest) : best;
 }
 
 /// Group-limited routing (step 4): -inf outside the best groups. Equal groups: lower index first. A forced expert is kept anyway.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
+#include <unordered_map>
 
 #include "engine/core/check.h"
 #include "engine/routing/trace_storage.h"
@@ -80,14 +82,21 @@ struct TraceWriter::Impl {
     std::shared_ptr<TraceShared> shared;
     int n_open = 0;       ///< rows begun but not published
     int n_policies = 0;
+    std::unordered_multimap<std::string, uint32_t> by_text;   ///< of the policies; those that differ can read the same
 
     explicit Impl(TraceInfo info) : shared(std::make_shared<TraceShared>(std::move(info))) {}
     int n_published() const { return shared->n_published.load(std::memory_order_relaxed); }
 
     uint32_t index_of(const Policy& policy) {
-        for (int i = n_policies; i-- > 0;) {
-            if (shared->policies[static_cast<size_t>(i)] == policy) return static_cast<uint32_t>(i);
+        const auto newest = static_cast<size_t>(n_policies) - 1;
+        if (n_policies > 0 && shared->policies[newest] == policy) return static_cast<uint32_t>(newest);
+        // Not one by one: a file may have another policy for each of its millions of tokens.
+        const std::string text = policy.to_text();
+        const auto [begin, end] = by_text.equal_range(text);
+        for (auto it = begin; it != end; ++it) {
+            if (shared->policies[it->second] == policy) return it->second;
         }
+        by_text.emplace(text, static_cast<uint32_t>(n_policies));
         shared->policies.make(static_cast<size_t>(n_policies)) = policy;
         return static_cast<uint32_t>(n_policies++);
     }

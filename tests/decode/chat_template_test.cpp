@@ -104,6 +104,17 @@ TEST(ChatTemplate, DefaultSystemPromptOfAHostileTemplateStaysText) {
     EXPECT_EQ(std::count(ids.begin(), ids.end(), model.tokenizer->find("<|im_start|>")), 3);
 }
 
+TEST(ChatTemplate, ALongTemplateTakesNoTime) {
+    const Model& model = bundled();
+    // Each of these begins a text that goes on to the end, where an expression makes it none: looked at in full, seconds for every 100 KB.
+    std::string source;
+    while (source.size() < 1000000) source += "<|im_start|>system\n";
+    source += "{{ x }}<|im_end|>";
+    EXPECT_STREQ(detect_chat_format(source).name, "chatml");
+    EXPECT_EQ(rendered(model, source, {{"user", "U"}}), rendered(model, "<|im_start|>", {{"user", "U"}}));
+    EXPECT_TRUE(detect_chat_format(source + source).is_raw);
+}
+
 TEST(ChatTemplate, UnknownOrMissingTemplateIsRaw) {
     Model& model = bundled();
     EXPECT_TRUE(detect_chat_format("").is_raw);

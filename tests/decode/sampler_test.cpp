@@ -171,6 +171,8 @@ TEST(SamplerSettings, BadTextNamesTheItem) {
         EXPECT_EQ(parsed.error().code, "bad_sampler");
         EXPECT_NE(parsed.error().remedy.find("temp="), std::string::npos);
     }
+    const std::string message = SamplerSettings::parse("\x1b[2J=1").error().message();
+    EXPECT_EQ(message.find('\x1b'), std::string::npos) << "a terminal must not obey what an error repeats";
 }
 
 TEST(TokenStats, MatchesTheClosedForm) {

@@ -67,6 +67,25 @@ TEST(TraceFile, ReadsBackWhatItWrote) {
     }
 }
 
+TEST(TraceFile, ReadsAsManyPoliciesAsTokensInTime) {
+    // Every token under a policy of its own: compared one by one, a file of some megabytes would take minutes.
+    constexpr int kTokens = 30000;
+    TraceWriter writer(test::make_trace_info({.n_layers = 0}));
+    const TokenRow row;
+    for (int t = 0; t < kTokens; ++t) {
+        Policy policy;
+        policy.temperature = 1.0f + static_cast<float>(t) / 64.0f;
+        writer.begin_tokens(std::span(&row, 1), policy);
+        writer.publish();
+    }
+    const TempDir dir;
+    ASSERT_TRUE(save_trace(writer.snapshot(), dir / "many"));
+    const Result<TraceSnapshot> loaded = load_trace(dir / "many");
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    EXPECT_EQ(loaded->policy(kTokens - 1).temperature, writer.snapshot().policy(kTokens - 1).temperature);
+    EXPECT_EQ(loaded->policy(3).temperature, writer.snapshot().policy(3).temperature);
+}
+
 TEST(TraceFile, KeepsADenseRunAndAnEmptyOne) {
     expect_round_trip(make_trace({.n_tokens = 9, .n_layers = 3, .n_dense = 3, .router = {}}), "dense");
     expect_round_trip(make_trace({.n_tokens = 0}), "no tokens");

@@ -146,6 +146,9 @@ TEST(FamilyDetails, LatentAttentionIsOneHeadInBothLayouts) {
     b.u32("deepseek2.attention.q_lora_rank", 12).tensor("blk.0.attn_q_a.weight", {16, 12}).tensor("blk.0.attn_q_a_norm.weight", {12});
     const Bytes low_rank = b.tensor("blk.0.attn_q_b.weight", {12, 16}).build();
     EXPECT_EQ(load_spec(low_rank).spec.mla.q_rank, 12);
+    GgufBuilder both = tiny_model("deepseek2", 2).remove_tensor("blk.0.attn_q.weight").u32("deepseek2.attention.q_lora_rank", 12);
+    both.tensor("blk.0.attn_q_a.weight", {16, 12}).tensor("blk.0.attn_q_a_norm.weight", {12}).tensor("blk.0.attn_q_b.weight", {12, 16});
+    EXPECT_EQ(load_spec(both.build()).code, "unsupported_layout") << "one layer with low-rank queries, one without";
     EXPECT_EQ(load_spec(tiny_model("deepseek2").u32("deepseek2.rope.dimension_count", 8).build()).code, "bad_value") << "nothing left unrotated";
     EXPECT_EQ(load_spec(tiny_model("deepseek2").remove("deepseek2.attention.kv_lora_rank").build()).code, "missing_key");
 }

@@ -112,6 +112,16 @@ TEST(Policy, TextReadsBackAsTheSamePolicy) {
     }
 }
 
+TEST(Policy, ItemsOfOneRangeStayApart) {
+    for (const char* text : {"k@1=2,k@1=3,rule@1=soft", "rule@*=soft,rule@*=hard,mask@*=1", "mask@2=1,mask@2=3,temp@2=0.5,k@2=1", "force@0=1,force@0=2,k@0=2,k@0=3"}) {
+        const Policy policy = parsed(text);
+        EXPECT_EQ(policy.layers.size() >= 2, true) << text;
+        EXPECT_EQ(parsed(policy.to_text()), policy) << text << " became " << policy.to_text();
+    }
+    // The rule of the second item holds for its k, not for that of the first.
+    EXPECT_EQ(parsed(parsed("k@1=2,k@1=3,rule@1=soft").to_text()).for_layer(1, 8).rule, GateRule::kSoft);
+}
+
 TEST(Policy, ErrorsNameTheItemAndWhatIsAllowed) {
     const std::vector<std::pair<std::string, std::vector<std::string>>> cases = {
         {"k=0", {"k=0", "1 to 1024"}},

@@ -227,6 +227,15 @@ TEST(Router, AForcedExpertIsKeptOutsideItsGroup) {
     EXPECT_EQ(row.ids, (std::vector<int32_t>{0, 7}));
 }
 
+TEST(Router, AGroupOfNanComesBeforeOneThatIsMasked) {
+    const RouterSpec spec{.n_experts = 4, .n_used = 1, .score = ScoreFn::kSigmoid, .n_groups = 2, .n_groups_used = 1};
+    LayerPolicy policy;
+    policy.masked = {1, 1, 0, 0};
+    RouteRow row;
+    route(spec, policy, std::vector<float>(4, kNan), {}, row);
+    EXPECT_EQ(row.ids, (std::vector<int32_t>{2}));
+}
+
 TEST(Router, GroupsLimitKToTheExpertsTheyHold) {
     RouterSpec spec{.n_experts = 8, .n_used = 2, .n_groups = 4, .n_groups_used = 2};
     RouteRow row;
