@@ -49,6 +49,38 @@ TEST(RunCommand, GivesTheSameTextForTheSameSeedAndAnotherForOneExpert) {
     EXPECT_NE(native, ask("k=1").json()["text"]);
 }
 
+TEST(PrecisionCommand, CountsEveryDecisionOnceAndFindsFewChanged) {
+    const std::string text = std::string(GATESCOPE_SOURCE) + "/tests/cli/page.txt";
+    const ProgramResult r = run_program({"precision", "--text", text, "--max-tokens", "60", "--json"});
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    const auto j = r.json();
+    EXPECT_EQ(j["tokens"], 60);
+    EXPECT_EQ(j["decisions"], 60 * 30);
+    uint64_t decisions = 0, changed = 0;
+    for (const auto& band : j["bands"]) {
+        decisions += band["decisions"].get<uint64_t>();
+        changed += band["changed"].get<uint64_t>();
+    }
+    EXPECT_EQ(decisions, j["decisions"].get<uint64_t>());
+    EXPECT_EQ(changed, j["changed"].get<uint64_t>());
+    EXPECT_LT(j["changed"].get<double>(), 0.05 * j["decisions"].get<double>());
+    const auto same = run_program({"precision", "--text", text, "--max-tokens", "60", "--precision", "exact", "--json"}).json();
+    EXPECT_EQ(same["changed"], 0) << "exact against itself";
+}
+
+TEST(BenchCommand, SplitsATokensTimeIntoOperations) {
+    const ProgramResult r = run_program({"bench", "--prompt-tokens", "16", "--decode-tokens", "1", "--repeats", "1", "--json"});
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    const auto j = r.json();
+    for (const char* phase : {"prefill_ops", "decode_ops"}) {
+        double shares = 0;
+        for (const auto& op : j[phase]) shares += op["share_of_time"].get<double>();
+        EXPECT_NEAR(shares, 1, 1e-9) << phase;
+    }
+    EXPECT_GT(j["memory"]["anonymous"].get<uint64_t>(), 0u);
+    EXPECT_GE(j["first_token_s"].get<double>(), j["load_s"].get<double>());
+}
+
 TEST(GatesCommand, ComparesSoftHardAndEveryK) {
     const ProgramResult r = run_program({"gates", "--prompt", "What is a llama?", "--layer", "12", "--json"});
     ASSERT_EQ(r.exit_code, 0) << r.err;

@@ -89,7 +89,9 @@ void CpuOps::moe_token(const MoeCall& call, int token) {
     run_hidden(call.x.row(token));
     size_t row_bytes = 0;
     for (const Branch& b : m_branches) row_bytes += b.net.down.row_bytes;
-    const int step = rows_per_chunk(row_bytes, row_bytes * static_cast<size_t>(n_out));
+    // A task reads its rows of one branch after another, each time from a cold start: no fewer of them than four tasks a thread leave.
+    const int fewest = static_cast<int>(round_up_16(n_out / (4 * m_pool.n_threads())));
+    const int step = std::max(rows_per_chunk(row_bytes, row_bytes * static_cast<size_t>(n_out)), fewest);
     const size_t n_routed = m_branches.size() - (call.shared ? 1 : 0);
     m_pool.run((n_out + step - 1) / step, [&](int i, int thread) {
         const int begin = i * step, n = std::min(step, n_out - begin);

@@ -28,23 +28,30 @@ inline __m512 quarter_scales(__m512 scales) {
                                  scales);
 }
 
+/// The sums of a row so far. Quarters take turns, because each addition waits for the one before.
+struct Totals {
+    __m512 turns[2], minima;
+    __m512 all() const { return _mm512_add_ps(_mm512_add_ps(turns[0], turns[1]), minima); }
+};
+
 /// Adds the quarters of a block of some rows, from kQuarter on.
 template <TensorType kType, int kRows, int kQuarter>
-inline void add_quarters(const PairInput* pairs, const PairLanes* lanes, const OpenSuper<kType>* blocks, const __m512* scales, __m512* totals) {
+inline void add_quarters(const PairInput* pairs, const PairLanes* lanes, const OpenSuper<kType>* blocks, const __m512* scales, Totals* totals) {
     using S = Super<kType>;
     const __m512i high = _mm512_load_si512(pairs[kQuarter].high), low = _mm512_load_si512(pairs[kQuarter].low);
     const __m512i start = S::kRaised != 0 ? _mm512_load_si512(lanes[kQuarter].start) : _mm512_setzero_si512();
     for (int r = 0; r < kRows; ++r) {
         __m512 sum = _mm512_cvtepi32_ps(pair_sums(blocks[r].template quarter<kQuarter>(), high, low, start));
         if constexpr (S::kValues != kSuper) sum = _mm512_mul_ps(sum, _mm512_load_ps(lanes[kQuarter].scale));
-        totals[r] = _mm512_fmadd_ps(sum, quarter_scales<S::kRun, kQuarter>(scales[r]), totals[r]);
+        __m512& total = totals[r].turns[kQuarter % 2];
+        total = _mm512_fmadd_ps(sum, quarter_scales<S::kRun, kQuarter>(scales[r]), total);
     }
     if constexpr (kQuarter + 1 < S::kQuarters) add_quarters<kType, kRows, kQuarter + 1>(pairs, lanes, blocks, scales, totals);
 }
 
 /// Adds one super-block of some rows. The scales of a whole one take those of the input in.
 template <TensorType kType, int kRows>
-inline void add_super(const PairInput* x, const PairLanes* lanes, const SuperInput& super, const uint8_t* blocks, size_t row_bytes, __m512* totals) {
+inline void add_super(const PairInput* x, const PairLanes* lanes, const SuperInput& super, const uint8_t* blocks, size_t row_bytes, Totals* totals) {
     using S = Super<kType>;
     OpenSuper<kType> open[kRows];
     __m512 scales[kRows];
@@ -52,9 +59,9 @@ inline void add_super(const PairInput* x, const PairLanes* lanes, const SuperInp
         const uint8_t* block = blocks + row_bytes * static_cast<size_t>(r);
         open[r].open(block);
         scales[r] = super_scales<kType>(block);
-        if constexpr (kType == TensorType::kQ2_K) totals[r] = _mm512_fmadd_ps(q2_minima(block), _mm512_load_ps(super.sum16), totals[r]);
+        if constexpr (kType == TensorType::kQ2_K) totals[r].minima = _mm512_fmadd_ps(q2_minima(block), _mm512_load_ps(super.sum16), totals[r].minima);
         if constexpr (kType == TensorType::kQ4_K || kType == TensorType::kQ5_K)
-            totals[r] = _mm512_fmadd_ps(scales[r], _mm512_load_ps(super.sum32), totals[r]);
+            totals[r].minima = _mm512_fmadd_ps(scales[r], _mm512_load_ps(super.sum32), totals[r].minima);
         if constexpr (S::kValues == kSuper) scales[r] = _mm512_mul_ps(scales[r], _mm512_load_ps(S::kRun == 16 ? super.scale16 : super.scale32));
     }
     add_quarters<kType, kRows, 0>(x, lanes, open, scales, totals);
@@ -74,8 +81,8 @@ template <> constexpr int kRowsAtOnce<TensorType::kIQ4_XS> = 1;
 template <TensorType kType, int kRows>
 inline void multiply_rows(const uint8_t* first_row, size_t row_bytes, int n_blocks, const InputView& x, float* out) {
     using S = Super<kType>;
-    __m512 totals[kRows];
-    for (int r = 0; r < kRows; ++r) totals[r] = _mm512_setzero_ps();
+    Totals totals[kRows];
+    for (Totals& t : totals) t.turns[0] = t.turns[1] = t.minima = _mm512_setzero_ps();
     constexpr int kStepBytes = S::kBytes * kRows, kBytesAhead = 2048;
     const uint8_t* ahead = first_row + (kRows == 1 ? kBytesAhead : std::max<size_t>(2 * kRows * row_bytes, 2 * kBytesAhead));
     const uint8_t* blocks = first_row;
@@ -83,7 +90,7 @@ inline void multiply_rows(const uint8_t* first_row, size_t row_bytes, int n_bloc
         for (int i = 0; i < kStepBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T0);
         add_super<kType, kRows>(x.pairs + S::kQuarters * b, x.lanes + S::kQuarters * b, x.supers[b * S::kValues / kSuper], blocks, row_bytes, totals);
     }
-    for (int r = 0; r < kRows; ++r) out[r] = sum_lanes(totals[r]);
+    for (int r = 0; r < kRows; ++r) out[r] = sum_lanes(totals[r].all());
 }
 
 }  // namespace
