@@ -51,7 +51,7 @@ void read_model(const GgufFile& file, Reading reading) {
     const ModelSizes sizes = measure_model(*spec, *weights);
     GS_CHECK(sizes.active_params <= sizes.total_params, "more parameters in use than there are");
     GS_CHECK(sizes.weight_bytes <= file.n_bytes(), "more weights than the file has bytes");
-    GS_CHECK(kv_bytes(*spec, 1) <= kv_bytes(*spec, 1 << 20), "a longer context takes less memory");
+    GS_CHECK(kv_bytes(*spec, 1, KvType::kF16) <= kv_bytes(*spec, 1 << 20, KvType::kF16), "a longer context takes less memory");
     static_cast<void>(work_bytes(*spec));
     for (const Weight& w : weights->matrices()) GS_CHECK(w.n_in > 0 && w.n_out > 0 && w.n_slabs > 0, "an empty matrix");
 }

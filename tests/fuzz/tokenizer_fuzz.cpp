@@ -66,7 +66,7 @@ std::vector<int32_t> check_text(const Tokenizer& tokenizer, std::string_view tex
 
 /// U+2581 stands for a space in these vocabularies and comes back as one.
 std::string with_plain_spaces(std::string text) {
-    for (size_t at; (at = text.find("\u2581")) != std::string::npos;) text.replace(at, 3, " ");
+    for (size_t at; (at = text.find("\u2581")) != std::string::npos;) text.replace(at, 3, 1, ' ');
     return text;
 }
 
