@@ -5,6 +5,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/ops/cpu/fast.cpp"
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -81,22 +82,29 @@ HWY_INLINE float RowProduct(const uint8_t* row, int n_blocks, const Input& x) {
     const hn::Repartition<int32_t, decltype(d16)> d32;
     const hn::RebindToFloat<decltype(d32)> df;
     alignas(32) int8_t w[T::kValues];
-    float scales[T::kValues / T::kRun], min[T::kValues / T::kRun];
-    auto total = hn::Zero(df);
-    float minima = 0;
+    constexpr int kRuns = T::kValues / T::kRun;
+    float scales[kRuns], min[kRuns];
+    // Runs take turns, because each addition waits for the one before.
+    hn::Vec<decltype(df)> totals[2] = {hn::Zero(df), hn::Zero(df)};
+    const hn::CappedTag<float, kRuns> dr;
+    auto minima = hn::Zero(dr);
     int at = 0;
     for (int b = 0; b < n_blocks; ++b, row += T::kBytes) {
+        constexpr int kBytesAhead = 2048;
+        for (int i = 0; i < T::kBytes; i += 64) hwy::Prefetch(row + kBytesAhead + i);
         UnpackBlock<kType>(row, w);
         ReadScales<kType>(row, scales, min);
-        for (int r = 0; r < T::kValues / T::kRun; ++r, at += T::kRun) {
+        if constexpr (T::kMin != 0)
+            for (size_t r = 0; r < kRuns; r += hn::Lanes(dr))
+                minima = hn::MulAdd(hn::LoadU(dr, min + r), hn::LoadU(dr, x.sums<T::kRun>() + at / T::kRun + static_cast<int>(r)), minima);
+        for (int r = 0; r < kRuns; ++r, at += T::kRun) {
             auto sum = hn::Zero(d32), odd = hn::Zero(d32);
             for (size_t i = 0; i < T::kRun; i += hn::Lanes(d16))
                 sum = hn::ReorderWidenMulAccumulate(d32, hn::PromoteTo(d16, hn::Load(d8, w + r * T::kRun + i)), hn::LoadU(d16, x.q + at + i), sum, odd);
-            total = hn::MulAdd(hn::ConvertTo(df, sum), hn::Set(df, scales[r] * x.scale[at / kBlock]), total);
-            if constexpr (T::kMin != 0) minima += min[r] * x.sums<T::kRun>()[at / T::kRun];
+            totals[r % 2] = hn::MulAdd(hn::ConvertTo(df, sum), hn::Set(df, scales[r] * x.scale[at / kBlock]), totals[r % 2]);
         }
     }
-    return hn::GetLane(hn::SumOfLanes(df, total)) + minima;
+    return hn::GetLane(hn::SumOfLanes(df, hn::Add(totals[0], totals[1]))) + hn::GetLane(hn::SumOfLanes(dr, minima));
 }
 
 void Gemv(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out) {
