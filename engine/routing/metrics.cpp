@@ -162,17 +162,20 @@ double top1_margin(std::span<const float> logits) {
     return logits.size() < 2 ? kInfinity : margin(first, second);
 }
 
+size_t shared_ids(std::span<const uint16_t> a, std::span<const uint16_t> b) {
+    std::bitset<1024> in_a;
+    for (const uint16_t id : a) in_a.set(id);
+    return static_cast<size_t>(std::count_if(b.begin(), b.end(), [&](uint16_t id) { return in_a[id]; }));
+}
+
 double route_agreement(const TraceSnapshot& a, const TraceSnapshot& b, int moe_layer, int n_tokens) {
     if (n_tokens <= 0) return kNan;
     GS_CHECK(a.n_experts() == b.n_experts(), "agreement needs two runs of routers of the same size");
     double sum = 0;
     for (int token = 0; token < n_tokens; ++token) {
         const auto x = a.ids(moe_layer, token), y = b.ids(moe_layer, token);
-        std::bitset<1024> in_x;
-        for (uint16_t id : x) in_x.set(id);
-        const auto both = std::count_if(y.begin(), y.end(), [&](uint16_t id) { return in_x[id]; });
         const size_t larger = std::max(x.size(), y.size());
-        sum += larger > 0 ? static_cast<double>(both) / static_cast<double>(larger) : 1;
+        sum += larger > 0 ? static_cast<double>(shared_ids(x, y)) / static_cast<double>(larger) : 1;
     }
     return sum / n_tokens;
 }

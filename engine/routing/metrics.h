@@ -51,6 +51,8 @@ double selection_margin(std::span<const float> logits, std::span<const uint16_t>
 /// Best logit minus second best; +inf of a single expert.
 double top1_margin(std::span<const float> logits);
 
+/// How many ids both have; none twice in either.
+size_t shared_ids(std::span<const uint16_t> a, std::span<const uint16_t> b);
 /// Mean over the first n_tokens of |A ∩ B| / max(|A|, |B|) for one MoE layer of two runs over the same tokens (router saturation formula);
 /// NaN for n_tokens = 0.
 double route_agreement(const TraceSnapshot& a, const TraceSnapshot& b, int moe_layer, int n_tokens);

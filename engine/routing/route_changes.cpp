@@ -1,7 +1,6 @@
 #include "engine/routing/route_changes.h"
 
 #include <algorithm>
-#include <bitset>
 #include <cmath>
 #include <limits>
 
@@ -9,16 +8,6 @@
 #include "engine/routing/metrics.h"
 
 namespace gs {
-namespace {
-
-bool same_set(std::span<const uint16_t> x, std::span<const uint16_t> y) {
-    std::bitset<1024> in_x;
-    for (const uint16_t id : x) in_x.set(id);
-    return x.size() == y.size() && std::all_of(y.begin(), y.end(), [&](uint16_t id) { return in_x[id]; });
-}
-
-}  // namespace
-
 RouteChanges route_changes(const TraceSnapshot& a, const TraceSnapshot& b) {
     GS_CHECK(a.n_experts() == b.n_experts() && a.n_moe_layers() == b.n_moe_layers(), "changes need two runs of routers of the same size");
     RouteChanges result;
@@ -35,7 +24,8 @@ RouteChanges route_changes(const TraceSnapshot& a, const TraceSnapshot& b) {
             const auto band = std::find_if(result.bands.begin(), result.bands.end() - 1, [&](const RouteChanges::Band& it) { return margin < it.below; });
             ++band->decisions;
             ++result.decisions;
-            if (same_set(a.ids(m, token), b.ids(m, token))) continue;
+            const auto chosen_a = a.ids(m, token), chosen_b = b.ids(m, token);
+            if (chosen_a.size() == chosen_b.size() && shared_ids(chosen_a, chosen_b) == chosen_a.size()) continue;
             ++band->changed;
             ++result.changed;
             result.largest_margin_changed = std::max(result.largest_margin_changed, margin);

@@ -63,7 +63,7 @@ HWY_INLINE void DequantizePiece(TensorType type, const std::byte* row, int first
         case TensorType::kF16: return WidenHalves<hwy::float16_t>(p + 2 * static_cast<size_t>(first), n, out);
         case TensorType::kBF16: return WidenHalves<hwy::bfloat16_t>(p + 2 * static_cast<size_t>(first), n, out);
         default:
-            ForQuantized(type, [&]<TensorType kType>() {
+            for_quantized(type, [&]<TensorType kType>() {
                 using T = BlockTraits<kType>;
                 DequantizeBlocks<kType>(p + static_cast<size_t>(first / T::kValues) * T::kBytes, n / T::kValues, out);
             });

@@ -109,7 +109,7 @@ HWY_INLINE float RowProduct(const uint8_t* row, int n_blocks, const Input& x) {
 
 void Gemv(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out) {
     const Input x(input, w.n_in);
-    ForQuantized(w.type, [&]<TensorType kType>() {
+    for_quantized(w.type, [&]<TensorType kType>() {
         for (int o = row_begin; o < row_end; ++o)
             out[o - row_begin] = RowProduct<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / BlockTraits<kType>::kValues, x);
     });
@@ -138,7 +138,7 @@ HWY_INLINE void PackRow(const uint8_t* row, int n_blocks, int row_in_panel, std:
 
 void Pack(const Weight& w, int row_begin, int row_end, std::byte* panel) {
     if (row_end - row_begin < kPanelRows) std::fill_n(panel, PanelBytes(w.n_in), std::byte{0});
-    ForQuantized(w.type, [&]<TensorType kType>() {
+    for_quantized(w.type, [&]<TensorType kType>() {
         for (int o = row_begin; o < row_end; ++o)
             PackRow<kType>(reinterpret_cast<const uint8_t*>(w.row(o)), w.n_in / BlockTraits<kType>::kValues, o - row_begin, panel);
     });

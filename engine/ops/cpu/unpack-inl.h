@@ -11,9 +11,9 @@
 
 #include <cstring>
 
-#include "engine/core/check.h"
 #include "engine/model/weights.h"
 #include "engine/ops/cpu/kernels.h"
+#include "engine/ops/cpu/type_list.h"
 #include "engine/ops/cpu/unpack_bits-inl.h"
 #include "engine/ops/cpu/unpack_books-inl.h"
 #include "engine/ops/cpu/unpack_super-inl.h"
@@ -132,43 +132,10 @@ HWY_INLINE void UnpackBlock(const uint8_t* HWY_RESTRICT block, int8_t* HWY_RESTR
     else UnpackSmall<kType>(block, out);
 }
 
-/// Calls f.template operator()<type>() for a quantized type.
-template <class F>
-HWY_INLINE void ForQuantized(TensorType type, const F& f) {
-    switch (type) {
-        case TensorType::kQ4_0: return f.template operator()<TensorType::kQ4_0>();
-        case TensorType::kQ4_1: return f.template operator()<TensorType::kQ4_1>();
-        case TensorType::kQ5_0: return f.template operator()<TensorType::kQ5_0>();
-        case TensorType::kQ5_1: return f.template operator()<TensorType::kQ5_1>();
-        case TensorType::kQ8_0: return f.template operator()<TensorType::kQ8_0>();
-        case TensorType::kIQ4_NL: return f.template operator()<TensorType::kIQ4_NL>();
-        case TensorType::kMXFP4: return f.template operator()<TensorType::kMXFP4>();
-        case TensorType::kQ2_K: return f.template operator()<TensorType::kQ2_K>();
-        case TensorType::kQ3_K: return f.template operator()<TensorType::kQ3_K>();
-        case TensorType::kQ4_K: return f.template operator()<TensorType::kQ4_K>();
-        case TensorType::kQ5_K: return f.template operator()<TensorType::kQ5_K>();
-        case TensorType::kQ6_K: return f.template operator()<TensorType::kQ6_K>();
-        case TensorType::kIQ4_XS: return f.template operator()<TensorType::kIQ4_XS>();
-        case TensorType::kIQ1_S: return f.template operator()<TensorType::kIQ1_S>();
-        case TensorType::kIQ1_M: return f.template operator()<TensorType::kIQ1_M>();
-        case TensorType::kIQ2_XXS: return f.template operator()<TensorType::kIQ2_XXS>();
-        case TensorType::kIQ2_XS: return f.template operator()<TensorType::kIQ2_XS>();
-        case TensorType::kIQ2_S: return f.template operator()<TensorType::kIQ2_S>();
-        case TensorType::kIQ3_XXS: return f.template operator()<TensorType::kIQ3_XXS>();
-        case TensorType::kIQ3_S: return f.template operator()<TensorType::kIQ3_S>();
-        case TensorType::kTQ1_0: return f.template operator()<TensorType::kTQ1_0>();
-        case TensorType::kTQ2_0: return f.template operator()<TensorType::kTQ2_0>();
-        case TensorType::kQ1_0: return f.template operator()<TensorType::kQ1_0>();
-        case TensorType::kQ2_0: return f.template operator()<TensorType::kQ2_0>();
-        case TensorType::kNVFP4: return f.template operator()<TensorType::kNVFP4>();
-        default: GS_CHECK(false, "not a quantized type");
-    }
-}
-
 /// Values that share a scale.
 inline int RunOf(TensorType type) {
     int run = 0;
-    ForQuantized(type, [&]<TensorType kType>() { run = BlockTraits<kType>::kRun; });
+    for_quantized(type, [&]<TensorType kType>() { run = BlockTraits<kType>::kRun; });
     return run;
 }
 

@@ -6,11 +6,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/model/block_scales.h"
 #include "engine/ops/cpu/vnni_panel.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #include "engine/ops/cpu/vnni_sums.h"
+#include "engine/ops/cpu/vnni_unpack.h"
+#include "engine/ops/cpu/vnni_unpack_super.h"
 
 namespace gs::cpu {
 namespace {
@@ -101,22 +104,12 @@ void multiply_rows(const std::byte* panel, int n_in, int n_rows, const std::byte
 }  // namespace
 
 void vnni_gemm(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
-    auto* rows = multiply_rows<32, false>;
-    switch (w.type) {
-        case TensorType::kQ4_1:
-        case TensorType::kQ5_1:
-        case TensorType::kQ4_K:
-        case TensorType::kQ5_K: rows = multiply_rows<32, true>; break;
-        case TensorType::kQ2_K: rows = multiply_rows<16, true>; break;
-        case TensorType::kQ3_K:
-        case TensorType::kIQ1_M:
-        case TensorType::kIQ2_XS:
-        case TensorType::kIQ2_S:
-        case TensorType::kNVFP4:
-        case TensorType::kQ6_K: rows = multiply_rows<16, false>; break;
-        default: break;
-    }
-    rows(panel, w.n_in, n_rows, inputs, n_tokens, out, stride);
+    if (is_super(w.type))
+        for_super(w.type, [&]<TensorType kType>() {
+            multiply_rows<Super<kType>::kRun, kSuperHasMin<kType>>(panel, w.n_in, n_rows, inputs, n_tokens, out, stride);
+        });
+    else
+        for_small(w.type, [&]<TensorType kType>() { multiply_rows<32, kHasMin<kType>>(panel, w.n_in, n_rows, inputs, n_tokens, out, stride); });
 }
 
 }  // namespace gs::cpu

@@ -6,6 +6,7 @@
 
 #include "engine/ops/cpu/code_books.h"
 #include "engine/ops/cpu/kernels.h"
+#include "engine/ops/cpu/type_list.h"
 
 // g++ 12 takes the deliberately undefined pass-through operands of its own AVX-512 intrinsics for mistakes (gcc.gnu.org PR105593).
 #pragma GCC diagnostic ignored "-Wuninitialized"

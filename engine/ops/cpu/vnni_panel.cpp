@@ -80,9 +80,7 @@ void pack_super(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks,
         if constexpr (kType == TensorType::kQ2_K) transpose(minima);
         for (int s = 0; s < kRuns; ++s) {
             _mm512_store_si512(panel[s].scale[half], scales[s]);
-            // Of types with eight runs and minima, these are behind the scales.
-            constexpr bool kBehind = kType == TensorType::kQ4_K || kType == TensorType::kQ5_K;
-            _mm512_store_si512(panel[s].min[half], kBehind ? scales[(s + 8) % kHalf] : minima[s]);
+            _mm512_store_si512(panel[s].min[half], kMinimaBehindScales<kType> ? scales[(s + 8) % kHalf] : minima[s]);
         }
     }
 }

@@ -60,7 +60,7 @@ inline void add_super(const PairInput* x, const PairLanes* lanes, const SuperInp
         open[r].open(block);
         scales[r] = super_scales<kType>(block);
         if constexpr (kType == TensorType::kQ2_K) totals[r].minima = _mm512_fmadd_ps(q2_minima(block), _mm512_load_ps(super.sum16), totals[r].minima);
-        if constexpr (kType == TensorType::kQ4_K || kType == TensorType::kQ5_K)
+        if constexpr (kMinimaBehindScales<kType>)
             totals[r].minima = _mm512_fmadd_ps(scales[r], _mm512_load_ps(super.sum32), totals[r].minima);
         if constexpr (S::kValues == kSuper) scales[r] = _mm512_mul_ps(scales[r], _mm512_load_ps(S::kRun == 16 ? super.scale16 : super.scale32));
     }

@@ -111,20 +111,5 @@ inline __m512 pair_halves(const uint8_t* block, int field) {
     }
 }
 
-/// Calls f.template operator()<type>() for a type of blocks of 32.
-template <class F>
-void for_small(TensorType type, const F& f) {
-    switch (type) {
-        case TensorType::kQ4_0: return f.template operator()<TensorType::kQ4_0>();
-        case TensorType::kQ4_1: return f.template operator()<TensorType::kQ4_1>();
-        case TensorType::kQ5_0: return f.template operator()<TensorType::kQ5_0>();
-        case TensorType::kQ5_1: return f.template operator()<TensorType::kQ5_1>();
-        case TensorType::kQ8_0: return f.template operator()<TensorType::kQ8_0>();
-        case TensorType::kIQ4_NL: return f.template operator()<TensorType::kIQ4_NL>();
-        case TensorType::kMXFP4: return f.template operator()<TensorType::kMXFP4>();
-        default: GS_CHECK(false, "not a type of blocks of 32 with a product");
-    }
-}
-
 }  // namespace
 }  // namespace gs::cpu

@@ -36,6 +36,11 @@ template <> struct Super<TensorType::kTQ2_0> : SuperTraits<66, 32, 1> {};
 template <> struct Super<TensorType::kQ1_0> : SuperTraits<18, 32, 1, 128> {};
 template <> struct Super<TensorType::kQ2_0> : SuperTraits<18, 32, 1, 64> {};
 template <> struct Super<TensorType::kNVFP4> : SuperTraits<36, 16, 1, 64> {};
+/// Minima come with the scales: of eight runs, in lanes 8..15 of super_scales.
+template <TensorType kType>
+constexpr bool kMinimaBehindScales = kType == TensorType::kQ4_K || kType == TensorType::kQ5_K;
+template <TensorType kType>
+constexpr bool kSuperHasMin = kMinimaBehindScales<kType> || kType == TensorType::kQ2_K;
 
 inline __m512i twice(const uint8_t* p) { return _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 
@@ -172,31 +177,6 @@ inline __m512 q2_minima(const uint8_t* block) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block));
     const __m128i four = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
     return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(four)), _mm512_set1_ps(-half_at(block + 82)));
-}
-
-template <class F>
-void for_super(TensorType type, const F& f) {
-    switch (type) {
-        case TensorType::kQ2_K: return f.template operator()<TensorType::kQ2_K>();
-        case TensorType::kQ3_K: return f.template operator()<TensorType::kQ3_K>();
-        case TensorType::kQ4_K: return f.template operator()<TensorType::kQ4_K>();
-        case TensorType::kQ5_K: return f.template operator()<TensorType::kQ5_K>();
-        case TensorType::kQ6_K: return f.template operator()<TensorType::kQ6_K>();
-        case TensorType::kIQ4_XS: return f.template operator()<TensorType::kIQ4_XS>();
-        case TensorType::kIQ1_S: return f.template operator()<TensorType::kIQ1_S>();
-        case TensorType::kIQ1_M: return f.template operator()<TensorType::kIQ1_M>();
-        case TensorType::kIQ2_XXS: return f.template operator()<TensorType::kIQ2_XXS>();
-        case TensorType::kIQ2_XS: return f.template operator()<TensorType::kIQ2_XS>();
-        case TensorType::kIQ2_S: return f.template operator()<TensorType::kIQ2_S>();
-        case TensorType::kIQ3_XXS: return f.template operator()<TensorType::kIQ3_XXS>();
-        case TensorType::kIQ3_S: return f.template operator()<TensorType::kIQ3_S>();
-        case TensorType::kTQ1_0: return f.template operator()<TensorType::kTQ1_0>();
-        case TensorType::kTQ2_0: return f.template operator()<TensorType::kTQ2_0>();
-        case TensorType::kQ1_0: return f.template operator()<TensorType::kQ1_0>();
-        case TensorType::kQ2_0: return f.template operator()<TensorType::kQ2_0>();
-        case TensorType::kNVFP4: return f.template operator()<TensorType::kNVFP4>();
-        default: GS_CHECK(false, "not a quantized type of more than 32 values a block");
-    }
 }
 
 }  // namespace
