@@ -26,12 +26,18 @@ if [ "$(cat "$python/.stamp" 2>/dev/null)" != "$stamp" ]; then
 fi
 export PYTHONPATH=$python GATESCOPE_PYTHON=python3
 
-jobs=$(nproc)
-failed=0
-if [ $sanitize = 1 ]; then
-    build_preset sanitize
-    ctest --preset sanitize -j "$jobs" "$@" || failed=1
-fi
-build_preset dev
-ctest --preset dev -j "$jobs" "$@" || failed=1
-exit $failed
+# Which tests failed is said again at the end, because there are too many lines in between.
+failures=""
+test_preset() {
+    build_preset "$1"
+    failed=$root/build/$1/Testing/Temporary/LastTestsFailed.log
+    rm -f "$failed"
+    ctest --preset "$1" -j "$(nproc)" "${@:2}" && return
+    failures="$failures
+$1: $(tr '\n' ' ' < "$failed" 2>/dev/null || echo 'no list of failed tests')"
+}
+if [ $sanitize = 1 ]; then test_preset sanitize "$@"; fi
+test_preset dev "$@"
+[ -z "$failures" ] && exit
+say "failed tests, as number:name:$failures"
+exit 1

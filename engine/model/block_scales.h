@@ -21,26 +21,36 @@ inline T load_as(const void* p) {
 inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 inline constexpr int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/// Q4_K, Q5_K: twelve bytes to eight scales (out[0..7]) and eight minima (out[8..15]) of six bits.
+/// Q4_K, Q5_K: twelve bytes to eight scales (out[0..7]) and eight minima (out[8..15]) of six bits, written eight at once because they are read so.
 inline void unpack_scales_and_minima(const void* packed, uint8_t* out) {
     uint32_t in[3];
     std::memcpy(in, packed, sizeof in);
-    const uint32_t words[4] = {in[0] & 0x3f3f3f3fu, (in[2] & 0x0f0f0f0fu) | (in[0] >> 6 & 0x03030303u) << 4, in[1] & 0x3f3f3f3fu,
-                               (in[2] >> 4 & 0x0f0f0f0fu) | (in[1] >> 6 & 0x03030303u) << 4};
+    const auto eight = [](uint32_t low, uint32_t high) { return low | static_cast<uint64_t>(high) << 32; };
+    const uint64_t words[2] = {eight(in[0] & 0x3f3f3f3fu, (in[2] & 0x0f0f0f0fu) | (in[0] >> 6 & 0x03030303u) << 4),
+                               eight(in[1] & 0x3f3f3f3fu, (in[2] >> 4 & 0x0f0f0f0fu) | (in[1] >> 6 & 0x03030303u) << 4)};
     std::memcpy(out, words, sizeof words);
 }
 
 /// Q3_K: twelve bytes to sixteen scales of six bits, not yet lowered by 32.
 inline void unpack_six_bit_scales(const void* packed, uint8_t* out) {
-    uint32_t in[3];
-    std::memcpy(in, packed, sizeof in);
-    uint32_t words[4];
-    for (int s = 0; s < 4; ++s) words[s] = (in[s % 2] >> s / 2 * 4 & 0x0f0f0f0fu) | (in[2] >> 2 * s & 0x03030303u) << 4;
+    const auto low = load_as<uint64_t>(packed), high = load_as<uint32_t>(static_cast<const std::byte*>(packed) + 8) * (uint64_t{1} << 32 | 1);
+    constexpr uint64_t kLow = 0x0f0f0f0f0f0f0f0fu, kFirst = 0x03030303, kSecond = kFirst << 32;
+    const uint64_t words[2] = {(low & kLow) | ((high & kFirst) | (high >> 2 & kSecond)) << 4,
+                               (low >> 4 & kLow) | ((high >> 4 & kFirst) | (high >> 6 & kSecond)) << 4};
     std::memcpy(out, words, sizeof words);
 }
 
-/// Scale g of the eight in IQ4_XS: four bits of `low`, two of `high`.
-inline int iq4_xs_scale(uint16_t high, uint32_t low, int g) { return static_cast<int>((low >> 4 * g & 15u) | (high >> 2 * g & 3u) << 4) - 32; }
+/// IQ4_XS: eight scales of six bits, not yet lowered by 32: four bits each in `low`, two in `high`, spread to bytes by halves.
+inline void unpack_eight_scales(uint16_t high, uint32_t low, uint8_t* out) {
+    uint64_t four = (low | static_cast<uint64_t>(low) << 16) & 0x0000ffff0000ffffu;
+    four = (four | four << 8) & 0x00ff00ff00ff00ffu;
+    four = (four | four << 4) & 0x0f0f0f0f0f0f0f0fu;
+    uint64_t two = (high | static_cast<uint64_t>(high) << 24) & 0x000000ff000000ffu;
+    two = (two | two << 12) & 0x000f000f000f000fu;
+    two = (two | two << 6) & 0x0303030303030303u;
+    const uint64_t six = four | two << 4;
+    std::memcpy(out, &six, sizeof six);
+}
 
 /// MXFP4: 2^(e - 128), half of the OCP scale because its values are stored doubled. The two smallest are subnormal.
 inline float e8m0_half(uint8_t e) { return std::bit_cast<float>(e < 2 ? 0x00200000u << e : static_cast<uint32_t>(e - 1) << 23); }

@@ -83,8 +83,10 @@ void dequantize_q6_k(const std::byte* in, size_t n, float* out) {
 void dequantize_iq4_xs(const std::byte* in, size_t n, float* out) {
     for (size_t b = 0; b < n; ++b, in += 136) {
         const float d = load_half(in);
+        uint8_t scales[8];
+        unpack_eight_scales(load_u16(in + 2), load_u32(in + 4), scales);
         for (int g = 0; g < 8; ++g, out += 32) {
-            const float scale = d * static_cast<float>(iq4_xs_scale(load_u16(in + 2), load_u32(in + 4), g));
+            const float scale = d * static_cast<float>(scales[g] - 32);
             for (int i = 0; i < 16; ++i) {
                 out[i] = scale * static_cast<float>(kIq4Values[low_nibble(in[8 + 16 * g + i])]);
                 out[16 + i] = scale * static_cast<float>(kIq4Values[high_nibble(in[8 + 16 * g + i])]);

@@ -102,7 +102,7 @@ TEST(GatesCommand, ComparesSoftHardAndEveryK) {
 }
 
 TEST(SweepCommand, PerplexityFallsFromOneToFourExpertsAsTheModelCardSays) {
-    const ProgramResult r = run_program({"sweep", "--text", std::string(GATESCOPE_SOURCE) + "/tests/cli/page.txt", "--timed", "2", "--json"});
+    const ProgramResult r = run_program({"sweep", "--text", std::string(GATESCOPE_SOURCE) + "/tests/cli/page.txt", "--max-tokens", "160", "--timed", "2", "--json"});
     ASSERT_EQ(r.exit_code, 0) << r.err;
     const auto j = r.json();
     const auto rows = j["rows"];

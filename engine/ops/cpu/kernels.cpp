@@ -49,6 +49,7 @@ std::optional<Kernels> choose_kernels(const std::string& name) {
     add_vector_kernels(kernels, chosen->target);
     add_exact_kernels(kernels, chosen->target);
     add_fast_kernels(kernels, chosen->target);
+    add_fast_panel_kernels(kernels, chosen->target);
     add_attention_kernels(kernels, chosen->target);
     if (chosen->vnni) add_vnni_kernels(kernels);
     return kernels;

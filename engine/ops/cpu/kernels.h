@@ -107,6 +107,7 @@ bool has_tiles(TensorType type);
 void add_vector_kernels(Kernels& kernels, int64_t target);
 void add_exact_kernels(Kernels& kernels, int64_t target);
 void add_fast_kernels(Kernels& kernels, int64_t target);
+void add_fast_panel_kernels(Kernels& kernels, int64_t target);
 void add_attention_kernels(Kernels& kernels, int64_t target);
 bool vnni_supported();
 void add_vnni_kernels(Kernels& kernels);   ///< replaces the fast product; needs vnni_supported()

@@ -61,14 +61,6 @@ template <> struct BlockTraits<TensorType::kQ1_0> : SuperBlock<18, 32, 0, 128> {
 template <> struct BlockTraits<TensorType::kQ2_0> : SuperBlock<18, 32, 0, 64> {};
 template <> struct BlockTraits<TensorType::kNVFP4> : SuperBlock<36, 16, 0, 64> {};
 
-HWY_INLINE float LoadHalf(const uint8_t* p) {
-    const hn::CappedTag<float, 1> d;
-    const hn::Rebind<hwy::float16_t, decltype(d)> dh;
-    hwy::float16_t h;
-    std::memcpy(&h, p, sizeof h);
-    return hn::GetLane(hn::PromoteTo(d, hn::Load(dh, &h)));
-}
-
 /// 0x10 in each byte whose bit of the 16 at p is set.
 template <class D>
 HWY_INLINE hn::Vec<D> FifthBits(D d, const uint8_t* p) {
@@ -81,36 +73,43 @@ HWY_INLINE hn::Vec<D> FifthBits(D d, const uint8_t* p) {
     return hn::IfThenElseZero(hn::TestBit(spread, hn::Load(d, kBit)), hn::Set(d, uint8_t{16}));
 }
 
-/// The 32 integers of a small block, to memory aligned to 32.
+/// The 32 integers of a small block, 16 and 16.
 template <TensorType kType>
-HWY_INLINE void UnpackSmall(const uint8_t* HWY_RESTRICT block, int8_t* HWY_RESTRICT out) {
+HWY_INLINE void SmallValues(const uint8_t* HWY_RESTRICT block, hn::Vec<hn::Full128<int8_t>>& first, hn::Vec<hn::Full128<int8_t>>& second) {
     using T = BlockTraits<kType>;
+    const hn::Full128<uint8_t> d;
+    const hn::Full128<int8_t> di;
     if constexpr (kType == TensorType::kQ8_0) {
-        std::memcpy(out, block + T::kNibbles, kBlock);
+        first = hn::BitCast(di, hn::LoadU(d, block + T::kNibbles));
+        second = hn::BitCast(di, hn::LoadU(d, block + T::kNibbles + 16));
     } else {
-        const hn::Full128<uint8_t> d;
-        const hn::Full128<int8_t> di;
-        const hn::Repartition<uint16_t, decltype(d)> d16;
-        const auto bytes = hn::LoadU(d, block + T::kNibbles);
-        const auto mask = hn::Set(d, uint8_t{15});
-        auto lo = hn::And(bytes, mask);
-        auto hi = hn::And(hn::BitCast(d, hn::ShiftRight<4>(hn::BitCast(d16, bytes))), mask);
+        const auto bytes = hn::LoadU(d, block + T::kNibbles), mask = hn::Set(d, uint8_t{15});
+        auto low = hn::And(bytes, mask), high = hn::And(MoveBits<4, 0>(d, bytes), mask);
         if constexpr (kType == TensorType::kIQ4_NL || kType == TensorType::kMXFP4) {
             const auto table = hn::BitCast(d, hn::LoadU(di, kType == TensorType::kIQ4_NL ? kIq4Values : kFp4Values));
-            lo = hn::TableLookupBytes(table, lo);
-            hi = hn::TableLookupBytes(table, hi);
+            low = hn::TableLookupBytes(table, low);
+            high = hn::TableLookupBytes(table, high);
         }
         if constexpr (T::kFifth != 0) {
-            lo = hn::Or(lo, FifthBits(d, block + T::kFifth));
-            hi = hn::Or(hi, FifthBits(d, block + T::kFifth + 2));
+            low = hn::Or(low, FifthBits(d, block + T::kFifth));
+            high = hn::Or(high, FifthBits(d, block + T::kFifth + 2));
         }
         if constexpr (T::kCentre != 0) {
-            lo = hn::Sub(lo, hn::Set(d, uint8_t{T::kCentre}));
-            hi = hn::Sub(hi, hn::Set(d, uint8_t{T::kCentre}));
+            low = hn::Sub(low, hn::Set(d, uint8_t{T::kCentre}));
+            high = hn::Sub(high, hn::Set(d, uint8_t{T::kCentre}));
         }
-        hn::Store(hn::BitCast(di, lo), di, out);
-        hn::Store(hn::BitCast(di, hi), di, out + 16);
+        first = hn::BitCast(di, low);
+        second = hn::BitCast(di, high);
     }
+}
+
+template <TensorType kType>
+HWY_INLINE void UnpackSmall(const uint8_t* HWY_RESTRICT block, int8_t* HWY_RESTRICT out) {
+    const hn::Full128<int8_t> d;
+    hn::Vec<decltype(d)> first, second;
+    SmallValues<kType>(block, first, second);
+    hn::Store(first, d, out);
+    hn::Store(second, d, out + 16);
 }
 
 /// The scales of a block and, where it has them, what is added: value = scale q + min, for each kRun values.

@@ -14,6 +14,14 @@ HWY_BEFORE_NAMESPACE();
 namespace gs::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+HWY_INLINE float LoadHalf(const uint8_t* p) {
+    const hn::CappedTag<float, 1> d;
+    const hn::Rebind<hwy::float16_t, decltype(d)> dh;
+    hwy::float16_t h;
+    std::memcpy(&h, p, sizeof h);
+    return hn::GetLane(hn::PromoteTo(d, hn::Load(dh, &h)));
+}
+
 /// Bits first, first + 1, … of 32, a lane each; `first` is a multiple of 16.
 template <class D>
 HWY_INLINE hn::Mask<D> BitsOf32(D d, uint32_t bits, size_t first) {

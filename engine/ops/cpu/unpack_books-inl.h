@@ -172,7 +172,7 @@ HWY_INLINE void ReadCodeBookScales(const uint8_t* HWY_RESTRICT block, float* HWY
         for (int s = 0; s < 16; ++s) scale[s] = d * static_cast<float>(2 * iq1_m_scale(words, s) + 1);
         return;
     }
-    const float d = half_to_float(load_as<uint16_t>(block));
+    const float d = LoadHalf(block);
     if constexpr (kType == TensorType::kIQ2_XXS)
         for (int g = 0; g < 8; ++g) scale[g] = d * (0.5f + static_cast<float>(block[9 + 8 * g] >> 4)) * 0.25f;
     else if constexpr (kType == TensorType::kIQ3_XXS)
