@@ -1,0 +1,158 @@
+// Products with few tokens. Has run in the emulation of tests/cuda_emulation only, never on a device.
+#include "engine/ops/cuda/linear.cuh"
+
+#include "engine/core/check.h"
+#include "engine/ops/cuda/dot.cuh"
+#include "engine/ops/cuda/gemm.cuh"
+#include "engine/ops/cuda/rows.cuh"
+
+namespace gs::cuda {
+namespace {
+
+constexpr int kMostCalls = 8;                ///< of one launch
+constexpr int kStagedGroups = 256;           ///< of all tokens together: 36 KiB
+constexpr int kRowsAtOnce = 4;
+
+struct RowsCall {
+    DeviceMatrix weight;
+    const float* bias;
+    float* out;
+    int out_stride;
+    int first_block;
+};
+
+/// One launch: the matrices of a linear(), blocks of each side by side.
+struct RowsBatch {
+    RowsCall calls[kMostCalls];
+    int n_calls;
+    Rows x;
+    int team;
+};
+
+/// A block: some rows of one matrix, all tokens. n_tokens <= T; R rows a team.
+template <int T, int R>
+__global__ void __launch_bounds__(kRowThreads) rows_kernel(const __grid_constant__ RowsBatch batch) {
+    float* staged = dynamic_shared<float>();
+    const int block = static_cast<int>(blockIdx.x), lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+    int c = 0;
+    while (c + 1 < batch.n_calls && block >= batch.calls[c + 1].first_block) ++c;
+    const RowsCall& call = batch.calls[c];
+    const int n_groups = call.weight.n_groups, n_out = call.weight.n_out, team = batch.team, n_teams = kWarp / team;
+    const SlabView w = view_of(call.weight, 0);
+    const int n_warps = static_cast<int>(blockDim.x) / kWarp;
+    const int first_row = ((block - call.first_block) * n_warps + warp) * n_teams * R + lane / team;
+    constexpr int kChunk = kStagedGroups / T, kStride = kChunk * kStagedGroup;
+    float sum[R][T] = {};
+    for (int begin = 0; begin < n_groups; begin += kChunk) {
+        const int n = min(kChunk, n_groups - begin);
+        if (begin > 0) __syncthreads();
+        for (int t = 0; t < T; ++t)
+            stage_groups(row_of(batch.x, min(t, batch.x.n_rows - 1)), begin * kGroup, batch.x.n_cols, n, static_cast<int>(threadIdx.x),
+                         static_cast<int>(blockDim.x), staged + t * kStride);
+        __syncthreads();
+        size_t row[R];
+        // Beyond the last row the last one is read again, and not written.
+#pragma unroll
+        for (int r = 0; r < R; ++r)
+            row[r] = static_cast<size_t>(min(first_row + r * n_teams, n_out - 1)) * static_cast<size_t>(n_groups) + static_cast<size_t>(begin);
+        accumulate_rows<T, R>(call.weight.format, w, row, n, staged, kStride, lane % team, team, sum);
+    }
+    sum_teams(team, sum);
+    if (lane % team != 0) return;
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+        const int o = first_row + r * n_teams;
+        if (o >= n_out) continue;
+        const float bias = call.bias ? call.bias[o] : 0.0f;
+#pragma unroll
+        for (int t = 0; t < T; ++t)
+            if (t < batch.x.n_rows) call.out[static_cast<ptrdiff_t>(t) * call.out_stride + o] = sum[r][t] + bias;
+    }
+}
+
+template <int T, int R>
+void launch_rows(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls) {
+    RowsBatch batch{};
+    batch.x = x;
+    batch.team = team_for(calls[0].weight.n_groups);
+    const int rows_a_warp = kWarp / batch.team * R;
+    long n_warps = 0;
+    for (const DeviceLinear& call : calls) n_warps += ceil_div(call.weight.n_out, rows_a_warp);
+    const int warps = warps_for(n_warps);
+    int n_blocks = 0;
+    for (const DeviceLinear& call : calls) {
+        batch.calls[batch.n_calls++] = {call.weight, call.bias, call.out.data, call.out.stride, n_blocks};
+        n_blocks += ceil_div(call.weight.n_out, rows_a_warp * warps);
+    }
+    const int staged = std::min(calls[0].weight.n_groups, kStagedGroups / T);
+    // Tokens are kChunk groups apart, whatever is staged of them.
+    const size_t shared = static_cast<size_t>((T - 1) * (kStagedGroups / T) + staged) * kStagedGroup * sizeof(float);
+    launch(rows_kernel<T, R>, dim3(static_cast<unsigned>(n_blocks)), dim3(static_cast<unsigned>(warps * kWarp)), shared, stream, batch);
+}
+
+/// out[t][i] = Σ_o x[t][o] W[o][i] for four groups of columns a block: lane l takes group l % 4 of every 64th row from 8 warp + l / 4, with a sum for
+/// each of its 32 columns.
+__global__ void __launch_bounds__(kRowThreads) transposed_kernel(Rows x, DeviceMatrix weight, Rows out) {
+    constexpr int kGroups = 4, kRowStep = kRowThreads / kGroups;
+    __shared__ float sums[kRowWarps][kGroups * kGroup];
+    const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp, t = static_cast<int>(blockIdx.y);
+    const int first_group = static_cast<int>(blockIdx.x) * kGroups, g = first_group + lane % kGroups;
+    const SlabView w = view_of(weight, 0);
+    float sum[kGroup] = {};
+    if (g < weight.n_groups)
+        for_format(weight.format, [&]<Format F>() {
+            for (int o = warp * (kWarp / kGroups) + lane / kGroups; o < weight.n_out; o += kRowStep) {
+                const float factor = row_of(x, t)[o];
+                dequantize_group<F>(w, static_cast<size_t>(o) * static_cast<size_t>(weight.n_groups) + static_cast<size_t>(g), [&](int j, const float4& v) {
+                    sum[4 * j] = fmaf(factor, v.x, sum[4 * j]);
+                    sum[4 * j + 1] = fmaf(factor, v.y, sum[4 * j + 1]);
+                    sum[4 * j + 2] = fmaf(factor, v.z, sum[4 * j + 2]);
+                    sum[4 * j + 3] = fmaf(factor, v.w, sum[4 * j + 3]);
+                });
+            }
+        });
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) {
+        for (int step = kGroups; step < kWarp; step *= 2) sum[i] += __shfl_xor_sync(kAllLanes, sum[i], step);
+        if (lane < kGroups) sums[warp][lane * kGroup + i] = sum[i];
+    }
+    __syncthreads();
+    const int column = static_cast<int>(threadIdx.x), i = first_group * kGroup + column;
+    if (column >= kGroups * kGroup || i >= weight.n_in) return;
+    float total = 0;
+    for (int p = 0; p < kRowWarps; ++p) total += sums[p][column];
+    row_of(out, t)[i] = total;
+}
+
+}  // namespace
+
+size_t linear_workspace(Rows x, std::span<const DeviceLinear> calls, Precision precision) {
+    if (x.n_rows <= kDecodeTokens) return 0;
+    for (const DeviceLinear& call : calls)
+        if (product_of(call.weight.format, precision) == Product::kInt8) return Int8Input::n_bytes(x.n_rows, x.n_cols);
+    return 0;
+}
+
+void linear(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls, Precision precision, std::byte* workspace) {
+    if (x.n_rows <= 0 || calls.empty()) return;
+    for (const DeviceLinear& call : calls) GS_CHECK(call.weight.n_in == x.n_cols, "a matrix of another width than its input");
+    if (x.n_rows > kDecodeTokens) return gemm_linear(stream, x, calls, precision, workspace);
+    for (size_t first = 0; first < calls.size(); first += kMostCalls) {
+        const std::span<const DeviceLinear> some = calls.subspan(first, std::min<size_t>(kMostCalls, calls.size() - first));
+        if (x.n_rows == 1) launch_rows<1, kRowsAtOnce>(stream, x, some);
+        else if (x.n_rows <= 4) launch_rows<4, 2>(stream, x, some);
+        else launch_rows<8, 2>(stream, x, some);
+    }
+}
+
+void linear_transposed(cudaStream_t stream, Rows x, const DeviceMatrix& weight, Rows out) {
+    if (x.n_rows <= 0) return;
+    const auto blocks = static_cast<unsigned>(ceil_div(weight.n_groups, 4));
+    // The grid's second dimension ends at 65535.
+    for (int t = 0; t < x.n_rows; t += 65535) {
+        const int n = std::min(65535, x.n_rows - t);
+        launch(transposed_kernel, dim3(blocks, static_cast<unsigned>(n)), dim3(kRowThreads), 0, stream, x.from(t, n), weight, out.from(t, n));
+    }
+}
+
+}  // namespace gs::cuda

@@ -1,0 +1,114 @@
+// Tensor core products and asynchronous copies. On the device they are one instruction each; in the emulation the same fragments, lane by lane as PTX
+// documents them, are multiplied on the host. Every lane of the warp takes part, in blocks of one dimension.
+//
+// Fragments, with r = lane / 4 and c = lane % 4: d[0..1] are (row r, columns 2 c and 2 c + 1), d[2..3] the same of row r + 8. A word of a or b is 4
+// bytes wide: four int8 or two bf16 that follow each other along k.
+//   a: word 0 (row r, word c of k), word 1 (row r + 8, word c); where k is 8 words: 2 (row r, word c + 4), 3 (row r + 8, word c + 4)
+//   b: word 0 (word c of k, column r), where k is 8 words: 1 (word c + 4, column r)
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "engine/ops/cuda/launch.cuh"
+
+namespace gs::cuda {
+
+#if defined(__CUDACC__)
+
+/// d += a b: 16 x 32 times 32 x 8 signed bytes.
+__device__ inline void mma_s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/// 16 x 16 times 16 x 8 signed bytes.
+__device__ inline void mma_s8_half(int (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1]) {
+    asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b[0]));
+}
+
+/// 16 x 16 times 16 x 8 bf16, f32 sums that are cut off, not rounded.
+__device__ inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/// 16 bytes from global to shared memory, behind the thread's back; zeros, and nothing read, where `valid` is false.
+__device__ inline void copy_async_16(void* shared, const void* global, bool valid) {
+    const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(valid ? 16 : 0) : "memory");
+}
+__device__ inline void commit_async() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/// Until all copies of this thread have arrived; a barrier makes them visible to others.
+__device__ inline void wait_async() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+#else
+
+namespace emulated {
+
+struct Fragments {
+    uint32_t a[kWarp][4], b[kWarp][2];
+};
+
+/// What the lanes of this warp hold. Blocks run one after another.
+inline Fragments& exchange(const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    static Fragments warps[32];
+    Fragments& f = warps[threadIdx.x / kWarp];
+    const unsigned lane = threadIdx.x % kWarp;
+    for (int i = 0; i < 4; ++i) f.a[lane][i] = a[i];
+    for (int i = 0; i < 2; ++i) f.b[lane][i] = b[i];
+    __syncwarp();
+    return f;
+}
+
+/// Calls add(i, word of a, word of b) for the products of d[i], k_words words of k.
+template <class Add>
+void each_product(const Fragments& f, int k_words, const Add& add) {
+    const int lane = static_cast<int>(threadIdx.x % kWarp), r = lane / 4, c = lane % 4;
+    for (int i = 0; i < 4; ++i)
+        for (int k = 0; k < k_words; ++k) add(i, f.a[r * 4 + k % 4][k / 4 * 2 + i / 2], f.b[(2 * c + i % 2) * 4 + k % 4][k / 4]);
+}
+
+inline void add_bytes(int (&d)[4], const Fragments& f, int k_words) {
+    each_product(f, k_words, [&d](int i, uint32_t a, uint32_t b) {
+        for (int s = 0; s < 32; s += 8) d[i] += static_cast<int8_t>(a >> s) * static_cast<int8_t>(b >> s);
+    });
+    __syncwarp();
+}
+
+}  // namespace emulated
+
+inline void mma_s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { emulated::add_bytes(d, emulated::exchange(a, b), 8); }
+
+inline void mma_s8_half(int (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1]) {
+    emulated::add_bytes(d, emulated::exchange({a[0], a[1], 0, 0}, {b[0], 0}), 4);
+}
+
+inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    const emulated::Fragments& f = emulated::exchange(a, b);
+    double sums[4] = {d[0], d[1], d[2], d[3]};
+    emulated::each_product(f, 8, [&sums](int i, uint32_t x, uint32_t y) {
+        for (int s = 0; s < 32; s += 16) sums[i] += static_cast<double>(__uint_as_float(x >> s << 16)) * static_cast<double>(__uint_as_float(y >> s << 16));
+    });
+    for (int i = 0; i < 4; ++i) {
+        d[i] = static_cast<float>(sums[i]);
+        if (std::fabs(d[i]) > std::fabs(sums[i])) d[i] = std::nextafterf(d[i], 0);   // sums are cut off, as tensor cores do
+    }
+    __syncwarp();
+}
+
+inline void copy_async_16(void* shared, const void* global, bool valid) {
+    if (valid) std::memcpy(shared, global, 16);
+    else std::memset(shared, 0, 16);
+}
+inline void commit_async() {}
+inline void wait_async() {}
+
+#endif
+
+}  // namespace gs::cuda
