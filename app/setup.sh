@@ -4,7 +4,7 @@ build_packages="cmake ninja-build g++ pkg-config ca-certificates python3-pip
   libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libhwy-dev libxxhash-dev
   libglfw3-dev libvulkan-dev glslc libstb-dev mesa-vulkan-drivers"
 fuzz_packages="clang libclang-rt-dev llvm"   # for tests/fuzz/run.sh alone
-test_packages="libgtest-dev vulkan-validationlayers xvfb xauth xdotool x11-utils"
+test_packages="libgtest-dev libboost-context-dev vulkan-validationlayers xvfb xauth xdotool x11-utils"
 
 say() { printf '%s\n' "gatescope: $*" >&2; }
 

@@ -1,0 +1,19 @@
+// Operations on single values of rows of activations. Any shape, any stride; x and y of the same shape.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "engine/ops/ops.h"
+
+namespace gs::cuda {
+
+/// x += scale * y
+void add_rows(cudaStream_t stream, Rows x, Rows y, float scale);
+/// The rows do not overlap.
+void copy_rows(cudaStream_t stream, Rows from, Rows to);
+/// Row t times factors[t], which lie on the device; or all times `factor` where factors is null.
+void scale_rows(cudaStream_t stream, Rows x, const float* factors, float factor);
+/// x = min(max(x, -limit), limit)
+void clamp_rows(cudaStream_t stream, Rows x, float limit);
+
+}  // namespace gs::cuda

@@ -1,0 +1,35 @@
+// What tests can set about the emulated device.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace cuda_emulation {
+
+/// Seed of the order of threads and blocks. Every launch draws on.
+void set_seed(uint64_t seed);
+
+/// Work on streams waits until something synchronises, as on a device that is behind: reading a result too early, or reusing the host memory
+/// of a copy from page-locked memory, shows. Off: work is done at once.
+void set_deferred(bool deferred);
+
+struct Device {
+    int n_devices = 1;
+    size_t memory = size_t{8} << 30;
+    int major = 8, minor = 0;
+    int n_processors = 4;
+};
+/// The device that programs see from now on.
+void set_device(const Device& device);
+
+/// The n-th runtime call from now, and all later ones, fail as they do when a device is lost; 0: none.
+void lose_device_after(uint64_t n_calls);
+
+struct Counters {
+    uint64_t launches = 0, blocks = 0, fiber_switches = 0;
+    size_t bytes_in_use = 0;
+    uint64_t graph_launches = 0;
+};
+Counters counters();
+
+}  // namespace cuda_emulation
