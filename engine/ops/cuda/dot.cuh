@@ -89,14 +89,14 @@ __device__ inline void accumulate_quantized(const SlabView& w, const size_t (&ro
 #pragma unroll
             for (int r = 0; r < R; ++r) unpack_words<F>(groups[r], i, words[r][0], words[r][1]);
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                const int s = kHalves ? half : 0;
+            for (int side = 0; side < 2; ++side) {
+                const int s = kHalves ? side : 0;
                 float4 q[R];
 #pragma unroll
-                for (int r = 0; r < R; ++r) q[r] = bytes_to_floats(words[r][half]);
+                for (int r = 0; r < R; ++r) q[r] = bytes_to_floats(words[r][side]);
 #pragma unroll
                 for (int t = 0; t < T; ++t) {
-                    const float4 in = *reinterpret_cast<const float4*>(xg + t * token_stride + 16 * half + 4 * i);
+                    const float4 in = *reinterpret_cast<const float4*>(xg + t * token_stride + 16 * side + 4 * i);
                     if constexpr (kMin) in_sum[t][s] += sum4(in);
 #pragma unroll
                     for (int r = 0; r < R; ++r) part[r][t][s] = dot4(q[r], in, part[r][t][s]);

@@ -73,9 +73,9 @@ __device__ inline void fetch_weights(Format format, const SlabView& w, size_t in
         if constexpr (kTraits<F>.twos != 0) raw.twos = g.twos;
         if constexpr (kTraits<F>.ones != 0) raw.ones = g.ones;
 #pragma unroll
-        for (int half = 0; half < kGroup / kRun; ++half) {
-            raw.scale[half] = g.scale[half];
-            if constexpr (kMin) raw.min[half] = g.min[half];
+        for (int side = 0; side < kGroup / kRun; ++side) {
+            raw.scale[side] = g.scale[side];
+            if constexpr (kMin) raw.min[side] = g.min[side];
         }
     });
 }
@@ -94,9 +94,9 @@ __device__ inline void store_weights(Format format, const RawGroup& raw, bool va
 #pragma unroll
         for (int i = 0; i < 4; ++i) unpack_words<F>(g, i, words[i], words[i + 4]);
 #pragma unroll
-        for (int half = 0; half < 2; ++half)
-            *reinterpret_cast<uint4*>(stage.weights + piece_at(row, 2 * which + half)) =
-                make_uint4(words[4 * half], words[4 * half + 1], words[4 * half + 2], words[4 * half + 3]);
+        for (int side = 0; side < 2; ++side)
+            *reinterpret_cast<uint4*>(stage.weights + piece_at(row, 2 * which + side)) =
+                make_uint4(words[4 * side], words[4 * side + 1], words[4 * side + 2], words[4 * side + 3]);
     });
     constexpr int kRuns = kGroup / kRun;
     // A group beyond the end has no input; its scale must still be a number.

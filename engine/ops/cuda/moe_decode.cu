@@ -101,20 +101,21 @@ __global__ void __launch_bounds__(kRowThreads) down_kernel(const __grid_constant
     const int routed_items = n_used * expert_chunks, n_items = routed_items + shared_chunks;
     for (int item = warp; item < n_items; item += kRowWarps) {
         const bool is_shared = item >= routed_items;
-        const DeviceMatrix& m = is_shared ? a.shared.down : a.experts.down;
+        const int n_groups = is_shared ? a.shared.down.n_groups : a.experts.down.n_groups;
+        const Format format = is_shared ? a.shared.down.format : a.experts.down.format;
         const int slot = is_shared ? a.k_stride : item / expert_chunks, chunk = is_shared ? item - routed_items : item % expert_chunks;
-        const int team = is_shared ? a.shared_team : a.expert_team, n_teams = kWarp / team, n = min(kChunkGroups, m.n_groups - chunk * kChunkGroups);
-        const SlabView w = view_of(m, is_shared ? 0 : expert_of(a, token, slot));
-        stage_groups(hidden_of(a, token, slot), chunk * kChunk, m.n_in, n, lane, kWarp, staged);
+        const int team = is_shared ? a.shared_team : a.expert_team, n_teams = kWarp / team, n = min(kChunkGroups, n_groups - chunk * kChunkGroups);
+        const SlabView w = is_shared ? view_of(a.shared.down, 0) : view_of(a.experts.down, expert_of(a, token, slot));
+        stage_groups(hidden_of(a, token, slot), chunk * kChunk, is_shared ? a.shared.down.n_in : a.experts.down.n_in, n, lane, kWarp, staged);
         __syncwarp();
         for (int step = 0; step < rows; step += n_teams * R) {
             size_t row[R];
             float sum[R][1] = {};
 #pragma unroll
             for (int r = 0; r < R; ++r)
-                row[r] = static_cast<size_t>(min(first + step + lane / team + r * n_teams, n_out - 1)) * static_cast<size_t>(m.n_groups) +
+                row[r] = static_cast<size_t>(min(first + step + lane / team + r * n_teams, n_out - 1)) * static_cast<size_t>(n_groups) +
                          static_cast<size_t>(chunk * kChunkGroups);
-            accumulate_rows<1, R>(m.format, w, row, n, staged, 0, lane % team, team, sum);
+            accumulate_rows<1, R>(format, w, row, n, staged, 0, lane % team, team, sum);
             sum_teams(team, sum);
             if (lane % team == 0)
 #pragma unroll

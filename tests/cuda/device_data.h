@@ -39,7 +39,7 @@ private:
 
 /// Rows of floats, further apart than they are wide.
 struct DeviceRows {
-    DeviceRows(int n_rows, int n_cols, int gap) : n_rows(n_rows), n_cols(n_cols), stride(n_cols + gap), memory(static_cast<size_t>(n_rows * stride)) {}
+    DeviceRows(int rows, int cols, int gap) : n_rows(rows), n_cols(cols), stride(cols + gap), memory(static_cast<size_t>(rows * stride)) {}
     DeviceRows(const Matrix& m) : n_rows(m.n_rows), n_cols(m.n_cols), stride(m.stride), memory(m.data) {}
     Rows rows() const { return {memory.data(), n_rows, n_cols, stride}; }
 

@@ -1,5 +1,5 @@
-// Kernels of engine/ops/cuda that multiply, on the emulated device, below the contract tests: what those cannot see of them.
-#include "tests/ops/cuda_products_test.h"
+// Weights as the kernels of engine/ops/cuda unpack them, on the emulated device.
+#include "tests/cuda/device_data.h"
 
 #include "engine/ops/cuda/launch.cuh"
 #include "engine/ops/cuda/unpack.cuh"
