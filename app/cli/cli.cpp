@@ -8,6 +8,7 @@
 #include "app/base/paths.h"
 #include "app/cli/common.h"
 #include "app/cli/window_command.h"
+#include "engine/ops/cuda/cuda_engine.h"
 #include "engine/ops/ops.h"
 
 namespace app {
@@ -25,14 +26,20 @@ static const char* kFooter =
     "Exit codes: 0 ok, 1 the run failed or was cancelled, 2 wrong usage, 3 bad input file, 4 device.";
 
 static std::string version_text() {
-    return fmt::format("gatescope {}\nengine: CPU ({}); this version has no CUDA engine, and nothing of it has run on a GPU", GATESCOPE_VERSION,
-                       fmt::join(gs::cpu_instruction_sets(), ", "));
+    std::string text = fmt::format("gatescope {}\nengine: CPU ({})\n", GATESCOPE_VERSION, fmt::join(gs::cpu_instruction_sets(), ", "));
+    const auto devices = gs::cuda::list_devices();
+    if (!devices) return text + fmt::format("engine: CUDA, not usable here: {}; it has been tested in an emulation only, never on a GPU", devices.error().why);
+    text += "engine: CUDA; it has been tested in an emulation only, never on a GPU";
+    for (const gs::cuda::DeviceInfo& d : *devices)
+        text += fmt::format("\n  device {}  {:<32} compute {}.{}  {:>3} processors  {:>6.1f} of {:.1f} GB free", d.index, d.name, d.major, d.minor, d.n_processors,
+                            static_cast<double>(d.free_memory) / 1e9, static_cast<double>(d.memory) / 1e9);
+    return text;
 }
 
 static int parse_and_run(int argc, char** argv) {
     CLI::App root{"Gatescope: see a Mixture-of-Experts model route", "gatescope"};
     root.footer(kFooter);
-    root.set_version_flag("--version", version_text());
+    root.set_version_flag("--version", version_text);   // asked for only then: it wakes the driver
     root.require_subcommand(0, 1);
     WindowArguments window;
     add_window_options(root, window);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "engine/ops/ops.h"
 #include "engine/routing/metrics.h"
 #include "engine/run/generator.h"
+#include "engine/run/start_engine.h"
 
 namespace app {
 
@@ -24,8 +26,8 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
         ->check(CLI::IsMember({"fast", "exact"}))->capture_default_str();
     command.add_option("--kv", options.kv, "how keys and values are kept; auto: f16 with fast, f32 with exact")
         ->check(CLI::IsMember({"auto", "f16", "f32"}))->capture_default_str();
-    command.add_option("--engine", options.engine, "cpu, or reference: the slow oracle")->check(CLI::IsMember({"cpu", "reference"}))
-        ->capture_default_str();
+    command.add_option("--engine", options.engine, "auto: CUDA if a device has room, else the processor; cpu; cuda; reference: the slow oracle")
+        ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference"}))->capture_default_str();
     add_reading_option(command, options.reading);
     command.add_option("-c,--context", options.n_ctx, "context length in tokens; 0 = the trained one, at most 4096")->check(CLI::Range(0, 1 << 20));
 }
@@ -45,16 +47,24 @@ gs::OpsOptions ops_options(const EngineOptions& options) {
     return ops;
 }
 
+gs::EngineKind engine_kind(const EngineOptions& options) { return gs::parse_engine(options.engine).value_or(gs::EngineKind::kAuto); }
+
+static void say_once(const std::string& remark) {
+    static bool said = false;
+    if (!remark.empty() && !std::exchange(said, true)) fmt::print(stderr, "gatescope: {}\n", remark);
+}
+
 std::shared_ptr<gs::Ops> make_ops(const EngineOptions& options) {
-    if (options.engine == "reference") return gs::make_reference_ops();
-    return gs::make_cpu_ops(ops_options(options));
+    gs::MadeOps made = gs::make_ops(engine_kind(options), ops_options(options));
+    say_once(made.remark);
+    return made.ops;
 }
 
 gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& options) {
     const bool show_progress = isatty(STDERR_FILENO);
     gs::LoadOptions load{.n_ctx = options.n_ctx, .cancel = &interrupt_flag()};
     load.reading = parse_reading(options.reading);
-    load.kv_type = options.engine == "reference" ? gs::KvType::kF32 : ops_options(options).chosen_kv_type();
+    load.kv_type = gs::kv_type_of(engine_kind(options), ops_options(options));
     if (show_progress)
         load.progress = [](uint64_t done, uint64_t total) {
             fmt::print(stderr, "\rloading {} of {} MB", done / 1000000, total / 1000000);
@@ -69,7 +79,9 @@ gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& opt
 
 gs::Result<std::unique_ptr<gs::Decoder>> open_decoder(const EngineOptions& options) {
     GS_TRY(std::shared_ptr<const gs::Model> model, open_model(options));
-    return gs::Decoder::create(model, make_ops(options), {.n_ctx = options.n_ctx});
+    GS_TRY(gs::StartedEngine started, gs::start_engine(model, engine_kind(options), ops_options(options), {.n_ctx = options.n_ctx}));
+    say_once(started.remark);
+    return std::move(started.decoder);
 }
 
 void add_prompt_options(CLI::App& command, PromptOptions& options) {

@@ -11,6 +11,7 @@
 #include "engine/core/cancel.h"
 #include "engine/core/result.h"
 #include "engine/decode/decoder.h"
+#include "engine/ops/make_ops.h"
 #include "engine/run/evaluate.h"
 #include "engine/run/run_types.h"
 
@@ -24,7 +25,7 @@ struct EngineOptions {
     int n_threads = 0;
     std::string precision = "fast";
     std::string kv = "auto";
-    std::string engine = "cpu";
+    std::string engine = "auto";
     std::string reading = "llamacpp";
     int n_ctx = 0;
 };
@@ -33,6 +34,8 @@ void add_engine_options(CLI::App& command, EngineOptions& options);
 void add_reading_option(CLI::App& command, std::string& reading);
 gs::Reading parse_reading(const std::string& text);
 gs::OpsOptions ops_options(const EngineOptions& options);
+gs::EngineKind engine_kind(const EngineOptions& options);
+/// Says on stderr, once, where the engine is not the one that was asked for.
 std::shared_ptr<gs::Ops> make_ops(const EngineOptions& options);
 /// Loads the model with progress on stderr (on a terminal) and its warnings.
 gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& options);

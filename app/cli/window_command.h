@@ -8,7 +8,7 @@
 namespace app {
 
 struct WindowArguments {
-    std::string file, prompt, policy = "native", config_dir, theme, size = "1600x900", reading = "llamacpp";
+    std::string file, prompt, policy = "native", config_dir, theme, size = "1600x900", reading = "llamacpp", engine = "auto";
     float scale = 0;
     int n_threads = 0;
     double exit_after_seconds = 0;

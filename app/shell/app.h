@@ -22,7 +22,7 @@ struct WindowOptions {
     double exit_after_seconds = 0;  ///< for tests; 0: until closed
     gs::Reading reading = gs::Reading::kLlamaCpp;
     gs::OpsOptions ops;
-    bool reference_ops = false;
+    gs::EngineKind engine = gs::EngineKind::kAuto;
 };
 /// Exit code. Messages to stderr when there is no display or no Vulkan.
 int run_window(const WindowOptions& options);
@@ -43,7 +43,7 @@ struct ScreenshotOptions {
     Pick pick;                   ///< selection; all -1: the last token at the middle layer
     bool validate = false;
     gs::OpsOptions ops;
-    bool reference_ops = false;
+    gs::EngineKind engine = gs::EngineKind::kAuto;
 };
 /// Errors: kUsage "unknown_view", "bad_policy"; those of loading and running; kDevice without Vulkan; kRun "cannot_write".
 gs::Result<void> render_screenshot(const ScreenshotOptions& options);

@@ -40,7 +40,9 @@ Result<std::unique_ptr<Decoder>> Decoder::create(std::shared_ptr<const Model> mo
     impl->moe_row.assign(static_cast<size_t>(spec.n_layers), -1);
     for (size_t m = 0; m < spec.moe_layers.size(); ++m) impl->moe_row[static_cast<size_t>(spec.moe_layers[m])] = static_cast<int>(m);
     GS_TRY_VOID(impl->allocate());
-    for (const std::span<const std::byte> original : impl->ops->adopt(impl->model->weights.matrices(), impl->model)) impl->model->forget(original);
+    const ModelWeights& weights = impl->model->weights;
+    for (const std::span<const std::byte> original : impl->ops->adopt(weights.matrices(), weights.others(), impl->model)) impl->model->forget(original);
+    GS_TRY_VOID(impl->ops->check());
     auto decoder = std::unique_ptr<Decoder>(new Decoder(std::move(impl)));
     decoder->set_policy(Policy{});
     return decoder;
@@ -109,6 +111,7 @@ Result<void> Decoder::forward(std::span<const int32_t> ids, int first_position, 
         if (rows == LogitRows::kAll) GS_TRY_VOID(impl.head_block(0, size, start, start, cancel));
         if (rows == LogitRows::kLast && start + size == n) GS_TRY_VOID(impl.head_block(size - 1, 1, n - 1, 0, cancel));
     }
+    GS_TRY_VOID(impl.ops->check());
     if (impl.nonfinite)
         return Error{ErrorKind::kRun, "nonfinite_weights", "The model computes values that are not finite",
                      "NaN or infinity turned up in its router or its output", "The file is damaged or was converted wrongly: try another copy"};

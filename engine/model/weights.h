@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "engine/model/tensor_type.h"
@@ -97,6 +98,22 @@ struct ModelWeights {
                                     &l.router, &l.experts.gate, &l.experts.up, &l.experts.down, &l.shared.gate, &l.shared.up, &l.shared.down,
                                     &l.shared_gate})
                 if (*w) all.push_back(*w);
+        return all;
+    }
+
+    /// What operations name besides: the embedding, norms, biases, sinks, and the matrices that latent attention takes a slab a head of.
+    std::vector<Weight> others() const {
+        std::vector<Weight> all;
+        const auto add = [&all](std::initializer_list<const Weight*> some) {
+            for (const Weight* w : some)
+                if (*w) all.push_back(*w);
+        };
+        add({&token_embedding, &output_norm, &output_norm_bias, &output_bias});
+        for (const LayerWeights& l : layers) {
+            add({&l.attn_norm, &l.attn_norm_bias, &l.q_bias, &l.k_bias, &l.v_bias, &l.q_norm, &l.k_norm, &l.attn_out_bias, &l.mla.q_a_norm, &l.mla.kv_a_norm,
+                 &l.mla.k_b, &l.mla.v_b, &l.sinks, &l.attn_post_norm, &l.ffn_post_norm, &l.ffn_norm, &l.ffn_norm_bias, &l.router_bias});
+            for (const FfnWeights* f : {&l.dense, &l.experts, &l.shared}) add({&f->gate_bias, &f->up_bias, &f->down_bias});
+        }
         return all;
     }
 };

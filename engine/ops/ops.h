@@ -122,9 +122,14 @@ public:
     virtual void read(const float* from, float* to_host, size_t n_floats) = 0;
     virtual void write(const float* from_host, float* to, size_t n_floats) = 0;
 
-    /// The matrices that later calls will name, as long as the owner lives or until others are adopted. A back end may keep copies in a layout
-    /// of its own; returns the bytes that only embed() will read from then on.
-    virtual std::vector<std::span<const std::byte>> adopt(std::span<const Weight>, const std::shared_ptr<const void>& /*owner*/) { return {}; }
+    /// The matrices that later calls will multiply with, and the others that they will name, as long as the owner lives or until others are adopted. A
+    /// back end may keep copies in a layout of its own; returns the bytes that only embed() will read from then on.
+    virtual std::vector<std::span<const std::byte>> adopt(std::span<const Weight> /*matrices*/, std::span<const Weight> /*others*/,
+                                                          const std::shared_ptr<const void>& /*owner*/) {
+        return {};
+    }
+    /// What has gone wrong since this was made: a lost device, memory that was not there. Results mean nothing from then on.
+    virtual Result<void> check() const { return {}; }
 
     /// out[t] = scale * table.row(ids[t]), dequantized.
     virtual void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) = 0;
@@ -169,6 +174,7 @@ struct OpsOptions {
     int n_threads = 0;                 ///< 0 = all cores this process may use
     Precision precision = Precision::kFast;
     std::optional<KvType> kv_type;     ///< none: f16 in the fast precision, f32 in the exact one
+    std::string note;                  ///< said behind the CPU back end's name
     KvType chosen_kv_type() const { return kv_type.value_or(precision == Precision::kExact ? KvType::kF32 : KvType::kF16); }
 };
 

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "engine/model/model.h"
-#include "engine/ops/ops.h"
+#include "engine/ops/make_ops.h"
 #include "engine/run/evaluate.h"
 #include "engine/run/gates.h"
 #include "engine/run/run_types.h"
@@ -60,7 +60,7 @@ struct SessionState {
 struct SessionOptions {
     std::function<void()> wake;                    ///< latest() has something new; from the run thread, or from inside notify() and dismiss_…(). At most once until latest() is called
     OpsOptions ops;
-    bool reference_ops = false;                    ///< the oracle instead of the fast back end
+    EngineKind engine = EngineKind::kAuto;
     Reading reading = Reading::kLlamaCpp;          ///< of the models that are loaded
 };
 

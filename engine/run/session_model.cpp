@@ -3,6 +3,7 @@
 
 #include "engine/io/trace_file.h"
 #include "engine/run/session_impl.h"
+#include "engine/run/start_engine.h"
 
 namespace gs {
 
@@ -12,7 +13,7 @@ bool Session::Impl::need_model(const char* what) {
     return false;
 }
 
-KvType Session::Impl::kv_type() const { return options.reference_ops ? KvType::kF32 : options.ops.chosen_kv_type(); }
+KvType Session::Impl::kv_type() const { return kv_type_of(options.engine, options.ops); }
 
 void Session::Impl::inspect_model(const Command& command) {
     const Result<ModelEstimate> estimate = estimate_model(command.path, 0, kv_type());
@@ -34,10 +35,10 @@ void Session::Impl::load_model(const Command& command) {
     Result<std::shared_ptr<const Model>> loaded = Model::load(command.path, load);
     if (!loaded) return fail(loaded.error());
     // A back end of its own: what it may keep of the weights must not outlive them.
-    std::shared_ptr<Ops> fresh_ops = options.reference_ops ? make_reference_ops() : make_cpu_ops(options.ops);
-    Result<std::unique_ptr<Decoder>> fresh = Decoder::create(*loaded, fresh_ops, {});
+    Result<StartedEngine> fresh = start_engine(*loaded, options.engine, options.ops, {});
     if (!fresh) return fail(fresh.error());
-    adopt_model(std::move(*loaded), std::move(fresh_ops), std::move(*fresh));
+    adopt_model(std::move(*loaded), std::move(fresh->ops), std::move(fresh->decoder));
+    if (!fresh->remark.empty()) post({.is_error = false, .error = {ErrorKind::kDevice, "engine", "CUDA is not in use", fresh->remark, ""}});
 }
 
 void Session::Impl::adopt_model(std::shared_ptr<const Model> loaded, std::shared_ptr<Ops> fresh_ops, std::unique_ptr<Decoder> fresh) {

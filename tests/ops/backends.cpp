@@ -6,6 +6,8 @@
 #include <cstring>
 
 #include "engine/ops/cpu/kernels.h"
+#include "engine/ops/cuda/cuda_engine.h"
+#include "tests/cuda_emulation/emulation.h"
 #include "tests/support/forwarding_ops.h"
 
 namespace gs::test {
@@ -40,7 +42,7 @@ public:
 private:
     void adopt_all(const std::vector<Weight>& weights) {
         m_owner = std::make_shared<int>();
-        inner().adopt(weights, m_owner);
+        inner().adopt(weights, {}, m_owner);
     }
     std::shared_ptr<int> m_owner;
 };
@@ -48,17 +50,25 @@ private:
 }  // namespace
 
 std::unique_ptr<Ops> Backend::make() const {
+    if (cuda_seed >= 0) {
+        cuda_emulation::set_seed(static_cast<uint64_t>(cuda_seed));
+        Result<std::unique_ptr<Ops>> made = make_cuda_ops({.precision = precision});
+        EXPECT_TRUE(made) << made.error().message();
+        if (adopts) return std::make_unique<AdoptingOps>(std::move(*made));
+        return std::move(*made);
+    }
     if (simd.empty()) return make_reference_ops();
     setenv("GATESCOPE_SIMD", simd.c_str(), 1);
-    auto ops = make_cpu_ops({n_threads, precision});
+    auto ops = make_cpu_ops({.n_threads = n_threads, .precision = precision});
     unsetenv("GATESCOPE_SIMD");
     if (adopts) return std::make_unique<AdoptingOps>(std::move(ops));
     return ops;
 }
 
 std::string Backend::name() const {
-    if (simd.empty()) return "reference";
-    return simd + (precision == Precision::kExact ? "_exact_" : "_fast_") + std::to_string(n_threads) + (adopts ? "_adopted" : "");
+    const std::string how = (precision == Precision::kExact ? "_exact_" : "_fast_") + std::to_string(cuda_seed >= 0 ? cuda_seed : n_threads) + (adopts ? "_adopted" : "");
+    if (cuda_seed >= 0) return "cuda_emulated" + how;
+    return simd.empty() ? "reference" : simd + how;
 }
 
 void PrintTo(const Backend& backend, std::ostream* out) { *out << backend.name(); }
@@ -69,6 +79,9 @@ std::vector<Backend> all_backends() {
         for (const Precision precision : {Precision::kExact, Precision::kFast})
             for (const int n_threads : {1, 2, 3}) all.push_back({simd, precision, n_threads});
     for (const int n_threads : {1, 2}) all.push_back({cpu_instruction_sets()[0], Precision::kFast, n_threads, true});
+    all.push_back({.precision = Precision::kExact, .cuda_seed = 1});
+    all.push_back({.precision = Precision::kFast, .cuda_seed = 2});
+    all.push_back({.precision = Precision::kFast, .adopts = true, .cuda_seed = 3});
     return all;
 }
 

@@ -17,14 +17,16 @@ struct Backend {
     Precision precision = Precision::kExact;
     int n_threads = 1;
     bool adopts = false;    ///< every matrix is adopted before it is used, so that the back end's own copies are tested
+    int cuda_seed = -1;     ///< the CUDA back end on the emulated device, its threads in an order of this seed
 
+    bool is_reference() const { return simd.empty() && cuda_seed < 0; }
     std::unique_ptr<Ops> make() const;
     std::string name() const;
 };
 
 void PrintTo(const Backend& backend, std::ostream* out);   ///< or a test's name holds its bytes
 
-/// Reference; then every instruction set here, exact and fast, with 1, 2 and 3 threads; then fast with adopted matrices.
+/// Reference; then every instruction set here, exact and fast, with 1, 2 and 3 threads; then fast with adopted matrices; then the emulated device.
 std::vector<Backend> all_backends();
 
 class OpsTest : public testing::TestWithParam<Backend> {

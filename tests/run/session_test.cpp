@@ -32,7 +32,7 @@ public:
                        ++n_wakes;
                        m_changed.notify_all();
                    },
-                   .ops = {.n_threads = 2, .precision = Precision::kExact}, .reference_ops = reference}) {}
+                   .ops = {.n_threads = 2, .precision = Precision::kExact}, .engine = reference ? EngineKind::kReference : EngineKind::kCpu}) {}
 
     State idle() {
         EXPECT_TRUE(session.wait_idle(kPatience));

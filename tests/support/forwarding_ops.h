@@ -15,6 +15,7 @@ public:
     std::string name() const override { return m_inner->name(); }
     Precision precision() const override { return m_inner->precision(); }
     KvType kv_type() const override { return m_inner->kv_type(); }
+    Result<void> check() const override { return m_inner->check(); }
     float* allocate(size_t n) override { return m_inner->allocate(n); }
     void release(float* memory) override { m_inner->release(memory); }
     void read(const float* from, float* to, size_t n) override { m_inner->read(from, to, n); }

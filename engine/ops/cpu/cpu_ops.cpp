@@ -30,13 +30,14 @@ int usable_cores() {
 
 }  // namespace
 
-CpuOps::CpuOps(int n_threads, Precision precision, KvType kv_type, Kernels kernels)
-    : m_precision(precision), m_kv_type(kv_type), m_kernels(std::move(kernels)), m_pool(n_threads), m_threads(static_cast<size_t>(m_pool.n_threads())) {}
+CpuOps::CpuOps(const OpsOptions& options, int n_threads, Kernels kernels)
+    : m_precision(options.precision), m_kv_type(options.chosen_kv_type()), m_note(options.note), m_kernels(std::move(kernels)), m_pool(n_threads),
+      m_threads(static_cast<size_t>(m_pool.n_threads())) {}
 
 std::string CpuOps::name() const {
     const int n = m_pool.n_threads();
     return "cpu " + m_kernels.title + ", " + std::to_string(n) + (n == 1 ? " thread" : " threads") +
-           (m_precision == Precision::kExact ? ", exact" : "");
+           (m_precision == Precision::kExact ? ", exact" : "") + (m_note.empty() ? "" : " (" + m_note + ")");
 }
 
 float* CpuOps::allocate(size_t n_floats) {
@@ -48,10 +49,11 @@ void CpuOps::release(float* memory) { AlignedDelete{}(reinterpret_cast<std::byte
 void CpuOps::read(const float* from, float* to_host, size_t n) { std::copy_n(from, n, to_host); }
 void CpuOps::write(const float* from_host, float* to, size_t n) { std::copy_n(from_host, n, to); }
 
-std::vector<std::span<const std::byte>> CpuOps::adopt(std::span<const Weight> weights, const std::shared_ptr<const void>& owner) {
+std::vector<std::span<const std::byte>> CpuOps::adopt(std::span<const Weight> matrices, std::span<const Weight> /*others*/,
+                                                      const std::shared_ptr<const void>& owner) {
     if (m_precision == Precision::kExact || m_tiles_owner.lock() == owner) return {};
     m_tiles_owner = owner;
-    return m_tiles.build(weights, m_kernels, m_pool);
+    return m_tiles.build(matrices, m_kernels, m_pool);
 }
 
 void CpuOps::embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) {
@@ -179,7 +181,7 @@ std::unique_ptr<Ops> make_cpu_ops(const OpsOptions& options) {
     const int n_threads = options.n_threads > 0 ? options.n_threads : cpu::usable_cores();
     std::optional<cpu::Kernels> kernels = cpu::choose_kernels(wanted ? wanted : "");
     if (!kernels) return make_reference_ops();
-    return std::make_unique<cpu::CpuOps>(n_threads, options.precision, options.chosen_kv_type(), std::move(*kernels));
+    return std::make_unique<cpu::CpuOps>(options, n_threads, std::move(*kernels));
 }
 
 std::vector<std::string> cpu_instruction_sets() { return cpu::available_kernels(); }

@@ -19,7 +19,7 @@ namespace gs::cpu {
 
 class CpuOps final : public Ops {
 public:
-    CpuOps(int n_threads, Precision precision, KvType kv_type, Kernels kernels);
+    CpuOps(const OpsOptions& options, int n_threads, Kernels kernels);
 
     std::string name() const override;
     Precision precision() const override { return m_precision; }
@@ -30,7 +30,8 @@ public:
     void read(const float* from, float* to_host, size_t n_floats) override;
     void write(const float* from_host, float* to, size_t n_floats) override;
 
-    std::vector<std::span<const std::byte>> adopt(std::span<const Weight> weights, const std::shared_ptr<const void>& owner) override;
+    std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others,
+                                                  const std::shared_ptr<const void>& owner) override;
     void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override;
     void norm(const NormCall& call) override;
     void linear(Rows x, std::span<const LinearCall> calls) override;
@@ -122,6 +123,7 @@ private:
 
     Precision m_precision;
     KvType m_kv_type;
+    std::string m_note;
     Kernels m_kernels;
     ThreadPool m_pool;
     OpClock m_clock;

@@ -14,8 +14,6 @@ struct __half {
 struct alignas(4) __half2 {
     __half x, y;
 };
-using half = __half;
-using half2 = __half2;
 
 inline float __half2float(__half h) { return gs::half_to_float(h.bits); }
 inline __half __ushort_as_half(unsigned short bits) { return __half_raw{bits}; }

@@ -1,0 +1,234 @@
+#include "engine/ops/cuda/cuda_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "engine/core/check.h"
+#include "engine/ops/cuda/attention.cuh"
+#include "engine/ops/cuda/elementwise.cuh"
+#include "engine/ops/cuda/embed.cuh"
+#include "engine/ops/cuda/kv_cache.cuh"
+#include "engine/ops/cuda/norm.cuh"
+#include "engine/ops/cuda/rope.cuh"
+#include "engine/ops/rope_table.h"
+
+namespace gs::cuda {
+namespace {
+
+constexpr size_t kReadBytes = 1 << 20;     // more is copied straight to where it is wanted
+
+}  // namespace
+
+CudaOps::Operation::Operation(CudaOps& ops, Op op) : m_ops(ops), m_op(op) {
+    ops.use_device();
+    ops.m_clock.begin(op);
+}
+
+CudaOps::Operation::~Operation() {
+    m_ops.m_clock.end(m_op, m_weight_bytes);
+    m_ops.m_errors.check_launch(EventClock::name_of(m_op));
+    m_ops.m_weights.end_operation();
+}
+
+CudaOps::CudaOps(DeviceInfo device, cudaStream_t stream, Precision precision, KvType kv_type)
+    : m_device(std::move(device)), m_stream(stream), m_precision(precision), m_kv_type(kv_type), m_clock(stream), m_ring(m_errors, stream),
+      m_weights(m_errors, stream), m_workspace(m_errors) {
+    void* memory = nullptr;
+    if (m_errors.ok(cudaMallocHost(&memory, kReadBytes), "page-locked memory")) m_read_buffer = static_cast<std::byte*>(memory);
+}
+
+CudaOps::~CudaOps() {
+    use_device();
+    (void)cudaStreamSynchronize(m_stream);
+    (void)cudaFreeHost(m_read_buffer);
+    (void)cudaStreamDestroy(m_stream);
+}
+
+std::string CudaOps::name() const { return "cuda " + m_device.name + (m_precision == Precision::kExact ? ", exact" : ""); }
+
+Result<void> CudaOps::check() const {
+    if (!m_errors.failed()) return {};
+    if (m_errors.out_of_memory())
+        return Error{ErrorKind::kDevice, "device_memory", "There is not enough memory on the device", m_device.name + ", " + m_errors.text(),
+                     "Ask for a shorter context, or run on the processor: --engine cpu"};
+    return Error{ErrorKind::kDevice, "device_failed", "The device does not answer any more", m_device.name + ", " + m_errors.text(),
+                 "Start the engine again, or run on the processor: --engine cpu"};
+}
+
+float* CudaOps::allocate(size_t n) {
+    use_device();
+    if (n > std::numeric_limits<ptrdiff_t>::max() / sizeof(float)) return nullptr;
+    const size_t n_bytes = std::max<size_t>(n, 1) * sizeof(float);
+    void* memory = nullptr;
+    // No memory is the caller's to say; it is not a failure of the device.
+    if (cudaMalloc(&memory, n_bytes) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return nullptr;
+    }
+    m_errors.ok(cudaMemsetAsync(memory, 0, n_bytes, m_stream), "clearing memory");
+    return static_cast<float*>(memory);
+}
+
+void CudaOps::release(float* memory) {
+    use_device();
+    (void)cudaFree(memory);
+}
+
+void CudaOps::read(const float* from, float* to_host, size_t n) {
+    use_device();
+    const size_t n_bytes = n * sizeof(float);
+    const bool staged = n_bytes <= kReadBytes && m_read_buffer;
+    void* to = staged ? static_cast<void*>(m_read_buffer) : to_host;
+    const bool asked = m_errors.ok(cudaMemcpyAsync(to, from, n_bytes, cudaMemcpyDeviceToHost, m_stream), "reading");
+    if (!m_errors.ok(cudaStreamSynchronize(m_stream), "reading") || !asked) return std::fill_n(to_host, n, 0.0f), void();
+    if (staged) std::memcpy(to_host, m_read_buffer, n_bytes);
+}
+
+void CudaOps::write(const float* from_host, float* to, size_t n) {
+    use_device();
+    m_errors.ok(cudaMemcpyAsync(to, from_host, n * sizeof(float), cudaMemcpyHostToDevice, m_stream), "writing");
+}
+
+std::vector<std::span<const std::byte>> CudaOps::adopt(std::span<const Weight> matrices, std::span<const Weight> others,
+                                                       const std::shared_ptr<const void>& owner) {
+    use_device();
+    m_angles.clear();   // another model's divisors may lie where the last one's did
+    m_weights.adopt(matrices, others, owner);
+    std::vector<std::span<const std::byte>> originals;
+    if (m_errors.failed()) return originals;
+    for (const Weight& w : matrices)
+        if (w && w.slab_gap == 0) originals.emplace_back(w.data, w.n_bytes());
+    return originals;
+}
+
+void CudaOps::embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) {
+    Operation operation(*this, Op::kEmbed);
+    const DeviceMatrix matrix = m_weights.matrix(table);
+    const int32_t* sent = m_ring.send(ids);
+    if (!matrix.data || !sent) return;
+    embed_rows(m_stream, matrix, sent, scale, out.first(static_cast<int>(ids.size())));
+    operation.add_bytes(table.row_bytes * ids.size());
+}
+
+void CudaOps::norm(const NormCall& call) {
+    Operation operation(*this, Op::kNorm);
+    NormShape shape{.x = call.x, .out = call.out, .kind = call.kind, .eps = call.eps};
+    shape.weight = m_weights.vector(call.weight);
+    shape.bias = m_weights.vector(call.bias);
+    shape.group = call.group > 0 ? call.group : call.x.n_cols;
+    normalise(m_stream, shape);
+    if (call.weight) operation.add_bytes(call.weight->n_bytes());
+}
+
+void CudaOps::linear(Rows x, std::span<const LinearCall> calls) {
+    Operation operation(*this, Op::kLinear);
+    std::vector<DeviceLinear> products;
+    for (const LinearCall& call : calls) {
+        products.push_back({m_weights.matrix(*call.weight), m_weights.vector(call.bias), call.out});
+        if (!products.back().weight.data) return;
+        operation.add_bytes(call.weight->n_bytes());
+    }
+    const size_t n_bytes = linear_workspace(x, products, m_precision);
+    std::byte* scratch = workspace(n_bytes);
+    if (n_bytes == 0 || scratch) cuda::linear(m_stream, x, products, m_precision, scratch);
+}
+
+void CudaOps::linear_transposed(Rows x, const Weight& weight, Rows out) {
+    Operation operation(*this, Op::kLinear);
+    const DeviceMatrix matrix = m_weights.matrix(weight);
+    if (matrix.data) cuda::linear_transposed(m_stream, x, matrix, out);
+    operation.add_bytes(weight.n_bytes());
+}
+
+const float2* CudaOps::angle_table(const RopeSpec& spec, const Weight& divisors, int first_position, int n_rows) {
+    constexpr size_t kTables = 4;      // local and global layers, for prompts of two lengths
+    ++m_n_ropes;
+    for (Angles& a : m_angles)
+        if (a.first_position == first_position && a.n_rows >= n_rows && a.divisors == divisors.data && a.spec == spec) {
+            a.used = m_n_ropes;
+            return reinterpret_cast<const float2*>(a.table->at_least(0));
+        }
+    if (m_angles.size() < kTables) m_angles.push_back({.table = std::make_unique<DeviceBuffer>(m_errors)});
+    Angles& a = *std::min_element(m_angles.begin(), m_angles.end(), [](const Angles& l, const Angles& r) { return l.used < r.used; });
+    const std::vector<double> frequencies = rope_frequencies(spec, divisors);
+    const size_t n_pairs = frequencies.size();
+    std::vector<float2> table(n_pairs * static_cast<size_t>(n_rows));
+    for (size_t j = 0; j < table.size(); ++j) {
+        const double angle = static_cast<double>(static_cast<size_t>(first_position) + j / n_pairs) * frequencies[j % n_pairs];
+        table[j].x = static_cast<float>(static_cast<double>(spec.magnitude) * std::cos(angle));
+        table[j].y = static_cast<float>(static_cast<double>(spec.magnitude) * std::sin(angle));
+    }
+    a.spec = spec;
+    a.divisors = divisors.data;
+    a.first_position = first_position;
+    a.n_rows = n_rows;
+    a.used = m_n_ropes;
+    std::byte* to = a.table->at_least(table.size() * sizeof(float2));
+    m_ring.send_to(to, table.data(), table.size() * sizeof(float2));
+    if (!to) m_angles.clear();
+    return reinterpret_cast<const float2*>(to);
+}
+
+void CudaOps::rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) {
+    Operation operation(*this, Op::kRope);
+    if (x.n_rows <= 0 || spec.n_rot < 2) return;
+    const float2* table = angle_table(spec, freq_divisors, first_position, x.n_rows);
+    if (table) rotate(m_stream, x, n_heads, head_dim, table, spec.n_rot / 2, spec.pairs);
+}
+
+void CudaOps::store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) {
+    Operation operation(*this, Op::kStoreKv);
+    const auto n_ctx = static_cast<size_t>(cache.n_ctx);
+    store_kv_rows(m_stream, k, cache.k_at(layer, 0, first_position), cache.type, n_ctx * static_cast<size_t>(cache.head_dim_k), cache.n_kv_heads, cache.head_dim_k);
+    if (!cache.v) return;
+    store_kv_rows(m_stream, v, cache.v_at(layer, 0, first_position), cache.type, n_ctx * static_cast<size_t>(cache.head_dim_v), cache.n_kv_heads, cache.head_dim_v);
+}
+
+void CudaOps::read_kv_part(const std::byte* heads, const KvCache& cache, size_t head_gap, int dim, Rows to_host) {
+    const int n_cols = cache.n_kv_heads * dim;
+    auto* gathered = reinterpret_cast<float*>(workspace(static_cast<size_t>(to_host.n_rows) * static_cast<size_t>(n_cols) * sizeof(float)));
+    if (!gathered) return;
+    const Rows rows{gathered, to_host.n_rows, n_cols, n_cols};
+    load_kv_rows(m_stream, heads, cache.type, head_gap, cache.n_kv_heads, dim, rows);
+    for (int t = 0; t < rows.n_rows; ++t) read(rows.row(t), to_host.row(t), static_cast<size_t>(n_cols));
+}
+
+void CudaOps::read_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) {
+    Operation operation(*this, Op::kStoreKv);
+    const auto n_ctx = static_cast<size_t>(cache.n_ctx);
+    read_kv_part(cache.k_at(layer, 0, first_position), cache, n_ctx * static_cast<size_t>(cache.head_dim_k), cache.head_dim_k, k);
+    if (cache.v) read_kv_part(cache.v_at(layer, 0, first_position), cache, n_ctx * static_cast<size_t>(cache.head_dim_v), cache.head_dim_v, v);
+}
+
+void CudaOps::attention(const AttentionCall& call) {
+    Operation operation(*this, Op::kAttention);
+    const float* sinks = m_weights.vector(call.sinks);
+    const size_t n_bytes = attention_workspace(call, m_device.n_processors);
+    std::byte* scratch = workspace(n_bytes);
+    if (n_bytes == 0 || scratch) cuda::attention(m_stream, call, sinks, m_device.n_processors, scratch);
+}
+
+void CudaOps::add(Rows x, Rows y, float scale) {
+    Operation operation(*this, Op::kAdd);
+    add_rows(m_stream, x, y, scale);
+}
+
+void CudaOps::copy(Rows from, Rows to) {
+    Operation operation(*this, Op::kAdd);
+    copy_rows(m_stream, from, to);
+}
+
+void CudaOps::scale(Rows x, std::span<const float> factors) {
+    Operation operation(*this, Op::kAdd);
+    if (factors.size() == 1) return scale_rows(m_stream, x, nullptr, factors[0]);
+    if (const float* sent = m_ring.send(factors)) scale_rows(m_stream, x, sent, 1);
+}
+
+void CudaOps::clamp(Rows x, float limit) {
+    Operation operation(*this, Op::kAdd);
+    clamp_rows(m_stream, x, limit);
+}
+
+}  // namespace gs::cuda

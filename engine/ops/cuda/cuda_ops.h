@@ -1,0 +1,104 @@
+// The CUDA back end: one stream, kernels one behind the other, results on the host only where read() asks for them. Which kernel does what is in the
+// .cuh files of this folder.
+//
+// Has run in the emulation of tests/cuda_emulation only, never on a device.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/ops/cuda/cuda_engine.h"
+#include "engine/ops/cuda/device_memory.h"
+#include "engine/ops/cuda/event_clock.h"
+#include "engine/ops/cuda/linear.cuh"
+#include "engine/ops/cuda/weight_store.h"
+#include "engine/ops/ops.h"
+
+namespace gs::cuda {
+
+struct DeviceFfn;
+
+class CudaOps final : public Ops {
+public:
+    CudaOps(DeviceInfo device, cudaStream_t stream, Precision precision, KvType kv_type);
+    ~CudaOps() override;
+
+    std::string name() const override;
+    Precision precision() const override { return m_precision; }
+    KvType kv_type() const override { return m_kv_type; }
+    Result<void> check() const override;
+
+    float* allocate(size_t n_floats) override;
+    void release(float* memory) override;
+    void read(const float* from, float* to_host, size_t n_floats) override;
+    void write(const float* from_host, float* to, size_t n_floats) override;
+
+    std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others,
+                                                  const std::shared_ptr<const void>& owner) override;
+    void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override;
+    void norm(const NormCall& call) override;
+    void linear(Rows x, std::span<const LinearCall> calls) override;
+    void linear_transposed(Rows x, const Weight& weight, Rows out) override;
+    void rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) override;
+    void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) override;
+    void read_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) override;
+    void attention(const AttentionCall& call) override;
+    void add(Rows x, Rows y, float scale) override;
+    void copy(Rows from, Rows to) override;
+    void scale(Rows x, std::span<const float> factors) override;
+    void clamp(Rows x, float limit) override;
+    void ffn(const FfnWeights& weights, Rows x, Rows out) override;
+    void moe(const MoeCall& call) override;
+    void all_experts(const FfnWeights& experts, Rows x, Rows out) override;
+
+    std::vector<OpTime> times() const override { return m_clock.times(); }
+    void reset_times() override { m_clock.reset(); }
+
+private:
+    /// One operation: on our device, timed, its errors noted, and the weights that it alone used freed.
+    class Operation {
+    public:
+        Operation(CudaOps& ops, Op op);
+        ~Operation();
+        Operation(const Operation&) = delete;
+        Operation& operator=(const Operation&) = delete;
+        void add_bytes(size_t n) { m_weight_bytes += n; }
+
+    private:
+        CudaOps& m_ops;
+        Op m_op;
+        size_t m_weight_bytes = 0;
+    };
+    /// Cosines and sines of some positions, the same for q, k and every layer of a step that rotates alike.
+    struct Angles {
+        RopeSpec spec;
+        const std::byte* divisors = nullptr;
+        int first_position = -1, n_rows = 0;
+        std::unique_ptr<DeviceBuffer> table;
+        uint64_t used = 0;
+    };
+
+    void use_device() const { (void)cudaSetDevice(m_device.index); }
+    std::byte* workspace(size_t n_bytes) { return n_bytes > 0 ? m_workspace.at_least(n_bytes) : nullptr; }
+    const float2* angle_table(const RopeSpec& spec, const Weight& divisors, int first_position, int n_rows);
+    /// The matrices and biases of a network; false where there is no memory for them.
+    bool on_device(const FfnWeights& f, DeviceFfn& net);
+    void read_kv_part(const std::byte* heads, const KvCache& cache, size_t head_gap, int dim, Rows to_host);
+
+    DeviceInfo m_device;
+    cudaStream_t m_stream;
+    Precision m_precision;
+    KvType m_kv_type;
+    mutable ErrorLog m_errors;
+    mutable EventClock m_clock;
+    UploadRing m_ring;
+    WeightStore m_weights;
+    DeviceBuffer m_workspace;
+    std::byte* m_read_buffer = nullptr;        // page-locked
+    std::vector<Angles> m_angles;
+    uint64_t m_n_ropes = 0;
+};
+
+}  // namespace gs::cuda

@@ -1,0 +1,70 @@
+#include "engine/ops/cuda/event_clock.h"
+
+namespace gs::cuda {
+
+EventClock::~EventClock() {
+    for (const Pending& p : m_pending) m_spare.insert(m_spare.end(), {p.begin, p.end});
+    for (const cudaEvent_t event : m_spare)
+        if (event) (void)cudaEventDestroy(event);
+}
+
+const char* EventClock::name_of(Op op) {
+    static constexpr const char* kNames[] = {"embed", "norm", "linear", "rope", "store kv", "attention", "add", "ffn", "moe", "all experts"};
+    return kNames[static_cast<size_t>(op)];
+}
+
+void EventClock::clear() {
+    for (size_t i = 0; i < m_times.size(); ++i) m_times[i] = {name_of(static_cast<Op>(i))};
+}
+
+cudaEvent_t EventClock::take_event() {
+    cudaEvent_t event = nullptr;
+    if (m_spare.empty()) {
+        if (cudaEventCreate(&event) != cudaSuccess) return nullptr;
+        return event;
+    }
+    event = m_spare.back();
+    m_spare.pop_back();
+    return event;
+}
+
+void EventClock::begin(Op op) {
+    if (!m_running) return;
+    constexpr size_t kMostPending = 4096;
+    if (m_pending.size() >= kMostPending) settle();
+    Pending p{op, take_event(), take_event()};
+    if (p.begin) (void)cudaEventRecord(p.begin, m_stream);
+    m_pending.push_back(p);
+}
+
+void EventClock::end(Op op, size_t weight_bytes) {
+    Ops::OpTime& time = m_times[static_cast<size_t>(op)];
+    ++time.calls;
+    time.weight_bytes += weight_bytes;
+    if (m_running && m_pending.back().end) (void)cudaEventRecord(m_pending.back().end, m_stream);
+}
+
+void EventClock::settle() {
+    (void)cudaStreamSynchronize(m_stream);
+    for (const Pending& p : m_pending) {
+        float milliseconds = 0;
+        if (p.begin && p.end && cudaEventElapsedTime(&milliseconds, p.begin, p.end) == cudaSuccess)
+            m_times[static_cast<size_t>(p.op)].seconds += static_cast<double>(milliseconds) * 1e-3;
+        for (const cudaEvent_t event : {p.begin, p.end})
+            if (event) m_spare.push_back(event);
+    }
+    m_pending.clear();
+}
+
+std::vector<Ops::OpTime> EventClock::times() {
+    settle();
+    return {m_times.begin(), m_times.end()};
+}
+
+void EventClock::reset() {
+    settle();
+    clear();
+    m_running = true;
+}
+
+}  // namespace gs::cuda

@@ -1,0 +1,32 @@
+// Has run in the emulation of tests/cuda_emulation only, never on a device.
+#include "engine/ops/cuda/rope.cuh"
+
+#include "engine/ops/cuda/launch.cuh"
+#include "engine/ops/cuda/rows.cuh"
+
+namespace gs::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+
+__global__ void rotate_kernel(Rows x, int n_heads, int head_dim, const float2* table, int n_pairs, bool halves) {
+    const int t = static_cast<int>(blockIdx.x), at = static_cast<int>(blockIdx.y * kThreads + threadIdx.x);
+    if (at >= n_heads * n_pairs) return;
+    const int head = at / n_pairs, i = at % n_pairs;
+    const float2 turn = table[static_cast<ptrdiff_t>(t) * n_pairs + i];
+    float* values = row_of(x, t) + static_cast<ptrdiff_t>(head) * head_dim;
+    float &a = values[halves ? i : 2 * i], &b = values[halves ? i + n_pairs : 2 * i + 1];
+    const float a0 = a, b0 = b;
+    a = a0 * turn.x - b0 * turn.y;
+    b = a0 * turn.y + b0 * turn.x;
+}
+
+}  // namespace
+
+void rotate(cudaStream_t stream, Rows x, int n_heads, int head_dim, const float2* table, int n_pairs, RopePairs pairs) {
+    if (x.n_rows <= 0 || n_heads <= 0 || n_pairs <= 0) return;
+    const dim3 grid(static_cast<unsigned>(x.n_rows), static_cast<unsigned>(ceil_div(n_heads * n_pairs, kThreads)));
+    launch(rotate_kernel, grid, dim3(kThreads), 0, stream, x, n_heads, head_dim, table, n_pairs, pairs == RopePairs::kHalves);
+}
+
+}  // namespace gs::cuda

@@ -1,0 +1,60 @@
+// The weights of a model on the device: matrices rearranged (device_weight.h), vectors as f32.
+//
+// Those that adopt() was given lie there as long as their owner lives. Any other is copied for the operation that names it and then forgotten, because
+// nothing says how long its memory holds the same values: right, but slow.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/ops/cuda/device_memory.h"
+#include "engine/ops/cuda/device_weight.h"
+
+namespace gs::cuda {
+
+class WeightStore {
+public:
+    WeightStore(ErrorLog& errors, cudaStream_t stream) : m_errors(errors), m_stream(stream) {}
+    ~WeightStore() { clear(); }
+    WeightStore(const WeightStore&) = delete;
+    WeightStore& operator=(const WeightStore&) = delete;
+
+    /// Copies all; gives up at the first that finds no memory, which is noted. `matrices` are multiplied with; of `others` those of one row a slab are
+    /// vectors.
+    void adopt(std::span<const Weight> matrices, std::span<const Weight> others, const std::shared_ptr<const void>& owner);
+
+    /// w on the device, from slab 0 of w on, for all of its slabs.
+    DeviceMatrix matrix(const Weight& w);
+    /// A vector, or one a slab, slabs [slab * n_in]; null for an empty one.
+    const float* vector(const Weight* w);
+    /// Frees what was copied for one operation.
+    void end_operation();
+    size_t n_bytes() const { return m_bytes; }
+
+private:
+    struct Kept {
+        Weight shape;                  ///< as it was adopted
+        DeviceMatrix matrix;
+    };
+    struct Place {
+        size_t which;
+        int slab;
+    };
+    void clear();
+    std::byte* allocate(size_t n_bytes, std::vector<void*>& pieces);
+    bool upload(const Weight& w, DeviceMatrix& matrix, std::vector<void*>& pieces);
+    const float* upload_vector(const Weight& w, std::vector<void*>& pieces);
+    bool is_current() const { return !m_owner.expired(); }
+
+    ErrorLog& m_errors;
+    cudaStream_t m_stream;
+    std::weak_ptr<const void> m_owner;
+    std::vector<void*> m_pieces, m_passing;
+    std::vector<Kept> m_matrices;
+    std::unordered_map<const std::byte*, Place> m_matrix_at;            // of every slab
+    std::unordered_map<const std::byte*, const float*> m_vector_at;     // of every slab
+    size_t m_bytes = 0;
+};
+
+}  // namespace gs::cuda
