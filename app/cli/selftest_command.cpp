@@ -1,14 +1,21 @@
-// gatescope selftest: every instruction set of this machine against the reference, on the real model; and the facts routing must obey.
+// gatescope selftest: every operation and the real model, on every engine of this machine, against the reference; the goldens, where their folder is
+// given; and the facts routing must obey.
 // Needs no test framework, so that it runs where only the program is.
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "app/cli/cli.h"
 #include "app/cli/common.h"
+#include "engine/ops/cuda/cuda_engine.h"
 #include "engine/ops/ops.h"
+#include "engine/run/check_ops.h"
 #include "engine/run/generator.h"
+#include "engine/run/verify.h"
 
 namespace app {
 
@@ -43,20 +50,75 @@ static double relative_difference(const std::vector<float>& a, const std::vector
     return std::sqrt(sum / variance);
 }
 
-static void check_instruction_sets(const std::shared_ptr<const gs::Model>& model, std::vector<Check>& checks) {
-    const std::vector<float> reference = last_logits(model, gs::make_reference_ops(), "native");
+/// f32 rounds each of ~10^3 additions by 2^-24 and 30 layers amplify it; fast rounds activations to 16 bits (2^-16 of a block's largest).
+static void check_against(const std::vector<float>& reference, const std::shared_ptr<const gs::Model>& model, std::shared_ptr<gs::Ops> ops,
+                          const std::string& name, std::vector<Check>& checks) {
+    const double limit = ops->precision() == gs::Precision::kExact ? 1e-4 : 1e-2;
+    const double difference = relative_difference(last_logits(model, std::move(ops), "native"), reference);
+    checks.push_back({name + " against the reference", difference < limit, fmt::format("relative difference of logits {:.1e}, limit {:.0e}", difference, limit)});
+}
+
+/// One line for all operations, and one for each that is wrong.
+static void check_operations(gs::Ops& ops, const std::string& name, std::vector<Check>& checks) {
+    int n = 0, n_wrong = 0;
+    double worst = 0;
+    for (const gs::OpsCheck& c : gs::check_ops(ops)) {
+        ++n;
+        worst = std::max(worst, c.worst);
+        if (c.pass) continue;
+        ++n_wrong;
+        checks.push_back({fmt::format("{}: {}", name, c.name), false, fmt::format("{:.3g} times what rounding may do", c.worst)});
+    }
+    const auto health = ops.check();
+    checks.push_back({fmt::format("{}: {} operations", name, n), n_wrong == 0 && health,
+                      health ? fmt::format("largest difference {:.0f} % of what rounding may do", 100 * worst) : health.error().message()});
+}
+
+static void check_instruction_sets(const std::vector<float>& reference, const std::shared_ptr<const gs::Model>& model, std::vector<Check>& checks) {
     for (const std::string& set : gs::cpu_instruction_sets()) {
         setenv("GATESCOPE_SIMD", set.c_str(), 1);
         for (gs::Precision precision : {gs::Precision::kExact, gs::Precision::kFast}) {
             const bool exact = precision == gs::Precision::kExact;
-            const double difference = relative_difference(last_logits(model, gs::make_cpu_ops({.precision = precision}), "native"), reference);
-            // f32 rounds each of ~10^3 additions by 2^-24 and 30 layers amplify it; fast rounds activations to 16 bits (2^-16 of a block's largest).
-            const double limit = exact ? 1e-4 : 1e-2;
-            checks.push_back({fmt::format("{} {} against the reference", set, exact ? "exact" : "fast"), difference < limit,
-                              fmt::format("relative difference of logits {:.1e}, limit {:.0e}", difference, limit)});
+            const std::string name = fmt::format("{} {}", set, exact ? "exact" : "fast");
+            check_operations(*gs::make_cpu_ops({.precision = precision}), name, checks);
+            check_against(reference, model, gs::make_cpu_ops({.precision = precision}), name, checks);
         }
     }
     unsetenv("GATESCOPE_SIMD");
+}
+
+/// A machine without a device passes, and is told so.
+static void check_cuda(const std::vector<float>& reference, const std::shared_ptr<const gs::Model>& model, std::vector<Check>& checks) {
+    for (gs::Precision precision : {gs::Precision::kExact, gs::Precision::kFast}) {
+        auto made = gs::make_cuda_ops({.precision = precision});
+        if (!made) return checks.push_back({"cuda: not checked", true, made.error().why});
+        const std::string name = fmt::format("{} {}", (*made)->name(), precision == gs::Precision::kExact ? "exact" : "fast");
+        check_operations(**made, name, checks);
+        check_against(reference, model, std::move(*made), name, checks);
+    }
+}
+
+static void check_goldens(const std::string& dir, const EngineOptions& engine, std::vector<Check>& checks) {
+    std::vector<std::filesystem::path> folders;
+    std::error_code ignored;
+    for (const char* part : {"models", "quant/models"})
+        for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(dir) / part, ignored)) folders.push_back(entry.path());
+    for (const char* part : {"quant/blocks", "tokenizer"}) folders.push_back(std::filesystem::path(dir) / part);
+    std::sort(folders.begin(), folders.end());
+    EngineOptions exact = engine;
+    exact.precision = "exact";
+    exact.kv = "f32";
+    for (const std::filesystem::path& folder : folders) {
+        const auto cases = gs::verify_golden(folder, [&] { return make_ops(exact); });
+        if (!cases) {
+            checks.push_back({"goldens " + folder.string(), false, cases.error().message()});
+            continue;
+        }
+        Check check{fmt::format("goldens {}: {} cases", folder.lexically_relative(dir).string(), cases->size()), true, ""};
+        for (const gs::VerifyCase& c : *cases)
+            if (!c.pass && std::exchange(check.pass, false)) check.detail = c.name + ": " + c.detail;
+        checks.push_back(check);
+    }
 }
 
 static void check_routing_facts(const std::shared_ptr<const gs::Model>& model, const EngineOptions& engine, std::vector<Check>& checks) {
@@ -71,12 +133,15 @@ static void check_routing_facts(const std::shared_ptr<const gs::Model>& model, c
     checks.push_back({"k = 1 changes the output", relative_difference(logits("k=1"), native) > 1e-3, ""});
 }
 
-static int selftest(const EngineOptions& engine, bool json) {
+static int selftest(const EngineOptions& engine, const std::string& goldens, bool json) {
     auto loaded = open_model(engine);
     if (!loaded) return fail(loaded.error());
     const std::shared_ptr<const gs::Model> model = *loaded;
     std::vector<Check> checks;
-    check_instruction_sets(model, checks);
+    const std::vector<float> reference = last_logits(model, gs::make_reference_ops(), "native");
+    check_instruction_sets(reference, model, checks);
+    check_cuda(reference, model, checks);
+    if (!goldens.empty()) check_goldens(goldens, engine, checks);
     if (model->spec.is_moe()) check_routing_facts(model, engine, checks);
     Json rows = Json::array();
     int n_failed = 0;
@@ -95,15 +160,17 @@ static int selftest(const EngineOptions& engine, bool json) {
 void add_selftest_command(CLI::App& root, CommandBody& chosen) {
     struct Options {
         EngineOptions engine;
+        std::string goldens;
         bool json = false;
     };
     auto options = std::make_shared<Options>();
     options->engine.precision = "exact";
-    CLI::App* command = root.add_subcommand("selftest", "Check every instruction set of this machine against the reference engine");
-    command->footer("Example: gatescope selftest");
+    CLI::App* command = root.add_subcommand("selftest", "Check every engine and instruction set of this machine against the reference engine");
+    command->footer("Example: gatescope selftest --engine cuda --goldens tests/goldens");
     add_engine_options(*command, options->engine);
+    command->add_option("--goldens", options->goldens, "folder of goldens (tests/goldens): the engine that --engine names must reproduce them")->check(CLI::ExistingDirectory);
     command->add_flag("--json", options->json, "one JSON object");
-    command->callback([options, &chosen] { chosen = [options] { return selftest(options->engine, options->json); }; });
+    command->callback([options, &chosen] { chosen = [options] { return selftest(options->engine, options->goldens, options->json); }; });
 }
 
 }  // namespace app

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -81,7 +82,23 @@ private:
 /// Who runs next among those that can.
 enum class Order : uint8_t { kRandom, kAscending, kDescending };
 
+struct Cost {
+    uint64_t launches = 0, blocks = 0, threads = 0, switches = 0;
+};
+/// Printed when the program ends.
+struct Profile {
+    bool on = std::getenv("GATESCOPE_EMULATION_PROFILE") != nullptr;
+    std::map<std::string, Cost> by_place;
+    ~Profile() {
+        for (const auto& [place, c] : by_place)
+            std::fprintf(stderr, "%10llu switches %10llu threads %8llu blocks %7llu launches  %s\n", static_cast<unsigned long long>(c.switches),
+                         static_cast<unsigned long long>(c.threads), static_cast<unsigned long long>(c.blocks), static_cast<unsigned long long>(c.launches),
+                         place.c_str());
+    }
+};
+
 struct Engine {
+    Profile profile;
     std::mutex mutex;                          // one grid at a time
     std::vector<std::unique_ptr<Fiber>> fibers;
     Fiber host;
@@ -301,6 +318,7 @@ void run_grid(const Launch& launch) {
     gridDim = {launch.grid.x, launch.grid.y, launch.grid.z};
     ++e.counters.launches;
     const uint64_t n_blocks = static_cast<uint64_t>(launch.grid.x) * launch.grid.y * launch.grid.z;
+    const uint64_t switches_before = e.counters.fiber_switches;
     const uint64_t first = e.random.below(static_cast<uint32_t>(n_blocks));
     const bool backwards = e.random.below(2) == 1;
     for (uint64_t i = 0; i < n_blocks; ++i) {
@@ -311,6 +329,13 @@ void run_grid(const Launch& launch) {
         start_block(e, launch);
         switch_away();   // returns when nobody can run
         if (e.n_done != e.n_threads) diverged(e);
+    }
+    if (e.profile.on) {
+        Cost& cost = e.profile.by_place[std::string(launch.from.file_name()) + ":" + std::to_string(launch.from.line())];
+        ++cost.launches;
+        cost.blocks += n_blocks;
+        cost.threads += n_blocks * e.n_threads;
+        cost.switches += e.counters.fiber_switches - switches_before;
     }
     e.launch = nullptr;
 }

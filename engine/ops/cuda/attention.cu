@@ -102,24 +102,55 @@ __device__ void score_key(const Kv* key, const float* q, int dk, float (&score)[
     }
 }
 
-/// The shares of 32 keys, put where the whole warp reads them; what was found before fades where a larger score turns up.
+struct Largest {
+    __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+struct Sum {
+    __device__ float operator()(float a, float b) const { return a + b; }
+};
+
+/// One value of each of R rows of 32, which the warp's lanes have put into `rows`: in results[R], for the whole warp to read. Lanes divide the rows among
+/// them: a shuffle for every doubling of what a row has lanes, instead of five a row.
+template <int R, class Combine>
+__device__ void reduce_rows(const float* rows, float* results, const Combine& combine) {
+    constexpr int kLanes = kWarp / R;
+    const int lane = static_cast<int>(threadIdx.x) % kWarp, row = lane / kLanes, part = lane % kLanes;
+    __syncwarp();
+    float value = rows[row * kWarp + part];
+#pragma unroll
+    for (int i = 1; i < R; ++i) value = combine(value, rows[row * kWarp + i * kLanes + part]);
+#pragma unroll
+    for (int step = kLanes / 2; step > 0; step /= 2) value = combine(value, __shfl_xor_sync(kAllLanes, value, step));
+    if (part == 0) results[row] = value;
+    __syncwarp();
+}
+
+/// The shares of 32 keys, put where the whole warp reads them; what was found before fades where a larger score turns up. `tile_tops` [R] is the warp's.
 template <int R, int C>
-__device__ void share_out(const Shape& s, float (&score)[R], int key, const int* first, const int* last, float* shares, Found<R, C>& found) {
+__device__ void share_out(const Shape& s, float (&score)[R], int key, const int* first, const int* last, float* shares, float* tile_tops,
+                          Found<R, C>& found) {
     const int lane = static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
     for (int r = 0; r < R; ++r) {
         float value = score[r] * s.scale;
         if (s.cap > 0) value = s.cap * tanhf(value / s.cap);
         if (key < first[r] || key > last[r]) value = -INFINITY;
-        const float top = fmaxf(found.top[r], warp_max(value));
+        score[r] = value;
+        shares[r * kWarp + lane] = value;
+    }
+    reduce_rows<R>(shares, tile_tops, Largest{});
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+        const float top = fmaxf(found.top[r], tile_tops[r]);
         // Nothing is seen yet: not a number otherwise.
-        const float share = top == -INFINITY ? 0.0f : expf(value - top), fade = top == -INFINITY ? 0.0f : expf(found.top[r] - top);
+        const float share = top == -INFINITY ? 0.0f : expf(score[r] - top), fade = top == -INFINITY ? 0.0f : expf(found.top[r] - top);
         found.top[r] = top;
         found.sum[r] = found.sum[r] * fade + share;
 #pragma unroll
         for (int c = 0; c < C; ++c) found.mix[r][c] *= fade;
         shares[r * kWarp + lane] = share;
     }
+    __syncwarp();
 }
 
 /// mix += shares of 32 keys times their values. Keys beyond the end have a share of 0, and the last one's values.
@@ -149,18 +180,16 @@ __device__ void mix_values(const Shape& s, const Kv* values, int key, int end, i
     }
 }
 
-/// What the warps have found becomes one: mixes in `mixed` [R][C * 32], largest scores and sums in the return value's places. All threads call it.
+/// What the warps have found becomes one: mixes in `mixed` [R][C * 32], each warp's largest scores and sums in tops and sums. All threads call it.
 template <int R, int C>
-__device__ void merge_warps(Found<R, C>& found, float* mixed, float (&tops)[kWarps][R], float (&sums)[kWarps][R]) {
+__device__ void merge_warps(Found<R, C>& found, float* shares, float* mixed, float (&tops)[kWarps][R], float (&sums)[kWarps][R]) {
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-        const float sum = warp_sum(found.sum[r]);
-        if (lane == 0) {
-            tops[warp][r] = found.top[r];
-            sums[warp][r] = sum;
-        }
+        shares[r * kWarp + lane] = found.sum[r];
+        if (lane == 0) tops[warp][r] = found.top[r];
     }
+    reduce_rows<R>(shares, sums[warp], Sum{});
     __syncthreads();
     float factor[R];
 #pragma unroll
@@ -233,12 +262,11 @@ __global__ void __launch_bounds__(kThreads, 3) attention_kernel(const __grid_con
         float score[R];
         score_key<Kv, R>(keys + static_cast<size_t>(min(key, end - 1)) * static_cast<size_t>(s.dk), q, s.dk, score);
         // A key behind the end is as one that no row sees.
-        share_out<R, C>(s, score, key < end ? key : 0x7fffffff, first, last, shares, found);
-        __syncwarp();
+        share_out<R, C>(s, score, key < end ? key : 0x7fffffff, first, last, shares, tops[warp], found);
         mix_values<Kv, R, C>(s, values, tile, end, first_column, shares, found);
         __syncwarp();
     }
-    merge_warps<R, C>(found, mixed, tops, sums);
+    merge_warps<R, C>(found, shares, mixed, tops, sums);
     for (int i = static_cast<int>(threadIdx.x); i < (end_row - first_row) * C * kWarp; i += kThreads) {
         const int r = i / (C * kWarp), column = first_column + i % (C * kWarp);
         if (column >= s.dv) continue;

@@ -6,13 +6,14 @@
 namespace gs::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kMostThreads = 256;
 
 /// A block a row and run of columns; rows on x, of which there may be more than 65535.
-dim3 grid_of(const Rows& x) { return dim3(static_cast<unsigned>(x.n_rows), static_cast<unsigned>(ceil_div(x.n_cols, kThreads))); }
+dim3 grid_of(const Rows& x) { return dim3(static_cast<unsigned>(x.n_rows), static_cast<unsigned>(ceil_div(x.n_cols, kMostThreads))); }
+dim3 block_of(const Rows& x) { return dim3(static_cast<unsigned>(threads_for(x.n_cols, kMostThreads))); }
 bool is_empty(const Rows& x) { return x.n_rows <= 0 || x.n_cols <= 0; }
 
-__device__ int column() { return static_cast<int>(blockIdx.y * kThreads + threadIdx.x); }
+__device__ int column() { return static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x); }
 
 __global__ void add_kernel(Rows x, Rows y, float scale) {
     const int row = static_cast<int>(blockIdx.x), i = column();
@@ -39,19 +40,19 @@ __global__ void clamp_kernel(Rows x, float limit) {
 }  // namespace
 
 void add_rows(cudaStream_t stream, Rows x, Rows y, float scale) {
-    if (!is_empty(x)) launch(add_kernel, grid_of(x), dim3(kThreads), 0, stream, x, y, scale);
+    if (!is_empty(x)) launch(add_kernel, grid_of(x), block_of(x), 0, stream, x, y, scale);
 }
 
 void copy_rows(cudaStream_t stream, Rows from, Rows to) {
-    if (!is_empty(from)) launch(copy_kernel, grid_of(from), dim3(kThreads), 0, stream, from, to);
+    if (!is_empty(from)) launch(copy_kernel, grid_of(from), block_of(from), 0, stream, from, to);
 }
 
 void scale_rows(cudaStream_t stream, Rows x, const float* factors, float factor) {
-    if (!is_empty(x)) launch(scale_kernel, grid_of(x), dim3(kThreads), 0, stream, x, factors, factor);
+    if (!is_empty(x)) launch(scale_kernel, grid_of(x), block_of(x), 0, stream, x, factors, factor);
 }
 
 void clamp_rows(cudaStream_t stream, Rows x, float limit) {
-    if (!is_empty(x)) launch(clamp_kernel, grid_of(x), dim3(kThreads), 0, stream, x, limit);
+    if (!is_empty(x)) launch(clamp_kernel, grid_of(x), block_of(x), 0, stream, x, limit);
 }
 
 }  // namespace gs::cuda

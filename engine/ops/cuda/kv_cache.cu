@@ -9,7 +9,7 @@
 namespace gs::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kMostThreads = 256;
 
 __device__ void put(float* to, float value) { *to = value; }
 __device__ void put(__half* to, float value) { *to = __float2half_rn(value); }
@@ -19,7 +19,7 @@ __device__ float get(const __half* from) { return __half2float(*from); }
 /// A block a token and run of columns.
 template <class Kv, bool kStore>
 __global__ void kv_rows_kernel(Rows rows, Kv* heads, size_t head_gap, int n_heads, int dim) {
-    const int t = static_cast<int>(blockIdx.x), column = static_cast<int>(blockIdx.y * kThreads + threadIdx.x);
+    const int t = static_cast<int>(blockIdx.x), column = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
     if (column >= n_heads * dim) return;
     Kv* kept = heads + head_gap * static_cast<size_t>(column / dim) + static_cast<size_t>(t) * static_cast<size_t>(dim) + static_cast<size_t>(column % dim);
     float& value = row_of(rows, t)[column];
@@ -30,7 +30,8 @@ __global__ void kv_rows_kernel(Rows rows, Kv* heads, size_t head_gap, int n_head
 template <bool kStore>
 void run(cudaStream_t stream, Rows rows, std::byte* heads, KvType type, size_t head_gap, int n_heads, int dim) {
     if (rows.n_rows <= 0 || n_heads * dim <= 0) return;
-    const dim3 grid(static_cast<unsigned>(rows.n_rows), static_cast<unsigned>(ceil_div(n_heads * dim, kThreads))), block(kThreads);
+    const dim3 grid(static_cast<unsigned>(rows.n_rows), static_cast<unsigned>(ceil_div(n_heads * dim, kMostThreads)));
+    const dim3 block(static_cast<unsigned>(threads_for(n_heads * dim, kMostThreads)));
     if (type == KvType::kF16) launch(kv_rows_kernel<__half, kStore>, grid, block, 0, stream, rows, reinterpret_cast<__half*>(heads), head_gap, n_heads, dim);
     else launch(kv_rows_kernel<float, kStore>, grid, block, 0, stream, rows, reinterpret_cast<float*>(heads), head_gap, n_heads, dim);
 }

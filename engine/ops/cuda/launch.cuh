@@ -17,6 +17,8 @@ constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
 constexpr __host__ __device__ int ceil_div(int a, int b) { return (a + b - 1) / b; }
+/// Threads of a block for n things side by side: whole warps, no more than are of use.
+constexpr int threads_for(int n, int most) { return n >= most ? most : ceil_div(n > 0 ? n : 1, kWarp) * kWarp; }
 
 #if defined(__CUDACC__)
 

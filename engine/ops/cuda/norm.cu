@@ -1,6 +1,8 @@
 // Has run in the emulation of tests/cuda_emulation only, never on a device.
 #include "engine/ops/cuda/norm.cuh"
 
+#include <algorithm>
+
 #include "engine/ops/cuda/launch.cuh"
 #include "engine/ops/cuda/rows.cuh"
 
@@ -30,7 +32,7 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(const __grid_constant__ 
     __shared__ float shared_squares[kWarps];
     const int warp = static_cast<int>(threadIdx.x) / kWarp, n_threads = n_warps * kWarp, i0 = static_cast<int>(threadIdx.x) % n_threads;
     const int groups_a_row = s.x.n_cols / s.group, n_groups = s.x.n_rows * groups_a_row;
-    const int mine = static_cast<int>(blockIdx.x) * (kWarps / n_warps) + warp / n_warps;
+    const int teams = static_cast<int>(blockDim.x) / n_threads, mine = static_cast<int>(blockIdx.x) * teams + warp / n_warps;
     // Where there are warps left over, they repeat the last group and write nothing: all meet at the same barriers.
     const int g = min(mine, n_groups - 1);
     const ptrdiff_t column = static_cast<ptrdiff_t>(g % groups_a_row) * s.group;
@@ -61,8 +63,8 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(const __grid_constant__ 
 void normalise(cudaStream_t stream, const NormShape& s) {
     const int n_groups = s.group > 0 ? s.x.n_rows * (s.x.n_cols / s.group) : 0;
     if (n_groups <= 0) return;
-    const int n_warps = s.group <= kWarpValues ? 1 : kWarps;
-    launch(norm_kernel, dim3(static_cast<unsigned>(ceil_div(n_groups, kWarps / n_warps))), dim3(kThreads), 0, stream, s, n_warps);
+    const int n_warps = s.group <= kWarpValues ? 1 : kWarps, teams = std::min(kWarps / n_warps, n_groups);
+    launch(norm_kernel, dim3(static_cast<unsigned>(ceil_div(n_groups, teams))), dim3(static_cast<unsigned>(teams * n_warps * kWarp)), 0, stream, s, n_warps);
 }
 
 }  // namespace gs::cuda

@@ -7,10 +7,10 @@
 namespace gs::cuda {
 namespace {
 
-constexpr int kThreads = 128;
+constexpr int kMostThreads = 128;
 
 __global__ void rotate_kernel(Rows x, int n_heads, int head_dim, const float2* table, int n_pairs, bool halves) {
-    const int t = static_cast<int>(blockIdx.x), at = static_cast<int>(blockIdx.y * kThreads + threadIdx.x);
+    const int t = static_cast<int>(blockIdx.x), at = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
     if (at >= n_heads * n_pairs) return;
     const int head = at / n_pairs, i = at % n_pairs;
     const float2 turn = table[static_cast<ptrdiff_t>(t) * n_pairs + i];
@@ -25,8 +25,9 @@ __global__ void rotate_kernel(Rows x, int n_heads, int head_dim, const float2* t
 
 void rotate(cudaStream_t stream, Rows x, int n_heads, int head_dim, const float2* table, int n_pairs, RopePairs pairs) {
     if (x.n_rows <= 0 || n_heads <= 0 || n_pairs <= 0) return;
-    const dim3 grid(static_cast<unsigned>(x.n_rows), static_cast<unsigned>(ceil_div(n_heads * n_pairs, kThreads)));
-    launch(rotate_kernel, grid, dim3(kThreads), 0, stream, x, n_heads, head_dim, table, n_pairs, pairs == RopePairs::kHalves);
+    const dim3 grid(static_cast<unsigned>(x.n_rows), static_cast<unsigned>(ceil_div(n_heads * n_pairs, kMostThreads)));
+    const dim3 block(static_cast<unsigned>(threads_for(n_heads * n_pairs, kMostThreads)));
+    launch(rotate_kernel, grid, block, 0, stream, x, n_heads, head_dim, table, n_pairs, pairs == RopePairs::kHalves);
 }
 
 }  // namespace gs::cuda
