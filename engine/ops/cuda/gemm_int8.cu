@@ -10,7 +10,7 @@
 namespace gs::cuda {
 namespace {
 
-constexpr int kStageGroups = 2, kStageBytes = kStageGroups * kGroup;   // of k: 64 values, a byte each
+constexpr int kStageGroups = kStageBytes / kGroup;
 constexpr int kRunsOf16 = 2 * kStageGroups;
 
 /// 43 KiB for two. Scales and sums are of every run of 16 where a scale belongs to 16 values, else of every group (in the first places).
@@ -19,13 +19,6 @@ struct Stage {
     float input_scale[kStageGroups][kTileTokens], input_sum[kRunsOf16][kTileTokens];
     float weight_scale[kRunsOf16][kTileRows], weight_min[kRunsOf16][kTileRows];
 };
-
-/// Where 16 bytes of k (`piece` of 4) of a row are. Rows of 64 bytes two apart would meet the same banks: pieces change places from row to row.
-__device__ inline int piece_at(int row, int piece) { return row * kStageBytes + (piece ^ (row >> 1 & 3)) * 16; }
-/// Word `word` (of 16) of a row of k.
-__device__ inline uint32_t word_at(const int8_t* rows, int row, int word) {
-    return *reinterpret_cast<const uint32_t*>(rows + piece_at(row, word / 4) + word % 4 * 4);
-}
 
 /// What one thread brings of a stage's inputs: a quarter of a token's k, both terms.
 __device__ inline void fetch_inputs(const Int8Input& input, int source, int first_group, Stage& stage) {

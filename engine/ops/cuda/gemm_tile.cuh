@@ -54,4 +54,14 @@ __device__ inline void store_value(const TileArgs& args, int slab, int row, int 
     row_of(args.out, row)[o] = sum;
 }
 
+// Stages of the tensor core products in shared memory: rows of 64 bytes of k.
+constexpr int kStageBytes = 64;
+
+/// Where 16 bytes of k (`piece` of 4) of a row are. Rows of 64 bytes two apart would meet the same banks: pieces change places from row to row.
+__device__ inline int piece_at(int row, int piece) { return row * kStageBytes + (piece ^ (row >> 1 & 3)) * 16; }
+/// Word `word` (of 16) of a row of k.
+__device__ inline uint32_t word_at(const void* rows, int row, int word) {
+    return *reinterpret_cast<const uint32_t*>(static_cast<const char*>(rows) + piece_at(row, word / 4) + word % 4 * 4);
+}
+
 }  // namespace gs::cuda

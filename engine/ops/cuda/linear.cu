@@ -128,9 +128,9 @@ __global__ void __launch_bounds__(kRowThreads) transposed_kernel(Rows x, DeviceM
 
 size_t linear_workspace(Rows x, std::span<const DeviceLinear> calls, Precision precision) {
     if (x.n_rows <= kDecodeTokens) return 0;
-    for (const DeviceLinear& call : calls)
-        if (product_of(call.weight.format, precision) == Product::kInt8) return Int8Input::n_bytes(x.n_rows, x.n_cols);
-    return 0;
+    Products products;
+    for (const DeviceLinear& call : calls) products.add(product_of(call.weight.format, precision));
+    return GemmInput::n_bytes(x.n_rows, x.n_cols, products);
 }
 
 void linear(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls, Precision precision, std::byte* workspace) {

@@ -7,6 +7,7 @@
 //   b: word 0 (word c of k, column r), where k is 8 words: 1 (word c + 4, column r)
 #pragma once
 
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
@@ -34,6 +35,13 @@ __device__ inline void mma_s8_half(int (&d)[4], const uint32_t (&a)[2], const ui
 /// 16 x 16 times 16 x 8 bf16, f32 sums that are cut off, not rounded.
 __device__ inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/// The same of halves.
+__device__ inline void mma_half(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
@@ -81,6 +89,19 @@ inline void add_bytes(int (&d)[4], const Fragments& f, int k_words) {
     __syncwarp();
 }
 
+template <class Widen>
+void add_floats(float (&d)[4], const Fragments& f, const Widen& widen) {
+    double sums[4] = {d[0], d[1], d[2], d[3]};
+    each_product(f, 8, [&](int i, uint32_t a, uint32_t b) {
+        for (int s = 0; s < 32; s += 16) sums[i] += static_cast<double>(widen(a >> s & 0xffffu)) * static_cast<double>(widen(b >> s & 0xffffu));
+    });
+    for (int i = 0; i < 4; ++i) {
+        d[i] = static_cast<float>(sums[i]);
+        if (std::fabs(d[i]) > std::fabs(sums[i])) d[i] = std::nextafterf(d[i], 0);   // sums are cut off, as tensor cores do
+    }
+    __syncwarp();
+}
+
 }  // namespace emulated
 
 inline void mma_s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { emulated::add_bytes(d, emulated::exchange(a, b), 8); }
@@ -90,16 +111,10 @@ inline void mma_s8_half(int (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)
 }
 
 inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    const emulated::Fragments& f = emulated::exchange(a, b);
-    double sums[4] = {d[0], d[1], d[2], d[3]};
-    emulated::each_product(f, 8, [&sums](int i, uint32_t x, uint32_t y) {
-        for (int s = 0; s < 32; s += 16) sums[i] += static_cast<double>(__uint_as_float(x >> s << 16)) * static_cast<double>(__uint_as_float(y >> s << 16));
-    });
-    for (int i = 0; i < 4; ++i) {
-        d[i] = static_cast<float>(sums[i]);
-        if (std::fabs(d[i]) > std::fabs(sums[i])) d[i] = std::nextafterf(d[i], 0);   // sums are cut off, as tensor cores do
-    }
-    __syncwarp();
+    emulated::add_floats(d, emulated::exchange(a, b), [](uint32_t bits) { return __uint_as_float(bits << 16); });
+}
+inline void mma_half(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    emulated::add_floats(d, emulated::exchange(a, b), [](uint32_t bits) { return __half2float(__ushort_as_half(static_cast<unsigned short>(bits))); });
 }
 
 inline void copy_async_16(void* shared, const void* global, bool valid) {

@@ -98,7 +98,7 @@ public:
         return at;
     }
     Rows rows(int n_rows, int n_cols) { return {take<float>(static_cast<size_t>(n_rows) * static_cast<size_t>(n_cols)), n_rows, n_cols, n_cols}; }
-    Int8Input rounded(int n_rows, int n_in) { return Int8Input(take<std::byte>(Int8Input::n_bytes(n_rows, n_in)), n_rows, n_in); }
+    GemmInput input(Rows x, const Products& products) { return GemmInput(take<std::byte>(GemmInput::n_bytes(x.n_rows, x.n_cols, products)), x, products); }
     size_t size() const { return m_size; }
 
 private:
@@ -106,30 +106,29 @@ private:
     size_t m_size = 0;
 };
 
-bool rounds(const DeviceMatrix& m, Precision precision) { return product_of(m.format, precision) == Product::kInt8; }
-bool rounds_input(const DeviceFfn* net, Precision precision) { return net && (rounds(net->gate, precision) || rounds(net->up, precision)); }
-
 /// One network on all of its rows: gate, up and hidden values, and what down makes of them.
 struct Branch {
     Rows gate, up, out;
-    Int8Input hidden;
+    GemmInput hidden;              // gate's place, and its other forms
 
     Branch() = default;
     Branch(Layout& layout, const DeviceFfn& net, int n_rows, Precision precision)
-        : gate(layout.rows(n_rows, net.width())), up(layout.rows(n_rows, net.width())), out(layout.rows(n_rows, net.down.n_out)) {
-        if (rounds(net.down, precision)) hidden = layout.rounded(n_rows, net.width());
-    }
+        : gate(layout.rows(n_rows, net.width())), up(layout.rows(n_rows, net.width())), out(layout.rows(n_rows, net.down.n_out)),
+          hidden(layout.input(gate, Products({&net.down}, precision))) {}
 };
 
 struct Workspace {
-    Int8Input input;
+    GemmInput input;
     Pairs pairs;
     Branch experts, shared;
     size_t size = 0;
 
     Workspace(std::byte* begin, const DeviceMoe& call, Precision precision) {
         Layout layout(begin);
-        if (rounds_input(call.experts, precision) || rounds_input(call.shared, precision)) input = layout.rounded(call.x.n_rows, call.x.n_cols);
+        Products products;
+        for (const DeviceFfn* net : {call.experts, call.shared})
+            if (net) products.add(Products({&net->gate, &net->up}, precision));
+        input = layout.input(call.x, products);
         if (call.experts) {
             const int n_pairs = call.x.n_rows * call.k_stride;
             pairs.begin = layout.take<int32_t>(static_cast<size_t>(call.experts->n_slabs()) + 1);
@@ -143,19 +142,26 @@ struct Workspace {
     }
 };
 
-void run_branch(cudaStream_t stream, const DeviceFfn& net, const Branch& branch, Rows x, const Int8Input& input, const RowGroups& groups, const float* factor,
+/// hidden = act(gate, up) in the form that down reads. For the integer product it is rounded where it is computed; other forms are made of f32.
+void activate(cudaStream_t stream, const DeviceFfn& net, const Branch& branch, const int32_t* n_rows) {
+    if (branch.gate.n_rows <= 0) return;
+    const dim3 grid(static_cast<unsigned>(branch.gate.n_rows), round_blocks(net.width()));
+    const bool rounds = branch.hidden.int8.n_groups > 0;
+    launch(rounds ? activate_kernel<true> : activate_kernel<false>, grid, dim3(kRoundThreads), 0, stream, net.activation, branch.gate, branch.up, n_rows,
+           branch.hidden.int8);
+    if (!rounds) prepare_input(stream, branch.hidden, n_rows);
+}
+
+void run_branch(cudaStream_t stream, const DeviceFfn& net, const Branch& branch, const GemmInput& input, const RowGroups& groups, const float* factor,
                 Precision precision) {
     RowGroups weighed = groups;
     weighed.factor = factor;
-    gemm(stream, x, input, weighed, {net.gate, net.gate_bias, branch.gate}, precision);
-    gemm(stream, x, input, weighed, {net.up, net.up_bias, branch.up}, precision);
-    const int32_t* n_rows = groups.begin ? groups.begin + groups.n_slabs : nullptr;
-    const dim3 grid(static_cast<unsigned>(branch.gate.n_rows), round_blocks(net.width()));
-    const auto activate = rounds(net.down, precision) ? activate_kernel<true> : activate_kernel<false>;
-    if (branch.gate.n_rows > 0) launch(activate, grid, dim3(kRoundThreads), 0, stream, net.activation, branch.gate, branch.up, n_rows, branch.hidden);
+    gemm(stream, input, weighed, {net.gate, net.gate_bias, branch.gate}, precision);
+    gemm(stream, input, weighed, {net.up, net.up_bias, branch.up}, precision);
+    activate(stream, net, branch, groups.begin ? groups.begin + groups.n_slabs : nullptr);
     RowGroups own = groups;   // hidden rows are in the order of the products already
     own.source = nullptr;
-    gemm(stream, branch.gate, branch.hidden, own, {net.down, net.down_bias, branch.out}, precision);
+    gemm(stream, branch.hidden, own, {net.down, net.down_bias, branch.out}, precision);
 }
 
 }  // namespace
@@ -168,14 +174,14 @@ size_t moe_prefill_workspace(const DeviceMoe& call, Precision precision) {
 
 void moe_prefill(cudaStream_t stream, const DeviceMoe& call, Precision precision, std::byte* workspace) {
     const Workspace w(workspace, call, precision);
-    if (w.input.n_groups > 0) quantize_rows(stream, call.x, w.input);
+    prepare_input(stream, w.input);
     if (call.experts) {
         const int n_experts = call.experts->n_slabs();
         launch(group_kernel, dim3(static_cast<unsigned>(n_experts)), dim3(kThreads), 0, stream, call, w.pairs, n_experts);
-        run_branch(stream, *call.experts, w.experts, call.x, w.input, {w.pairs.begin, w.pairs.token, nullptr, n_experts},
+        run_branch(stream, *call.experts, w.experts, w.input, {w.pairs.begin, w.pairs.token, nullptr, n_experts},
                    call.weigh_input ? w.pairs.weight : nullptr, precision);
     }
-    if (call.shared) run_branch(stream, *call.shared, w.shared, call.x, w.input, {}, nullptr, precision);
+    if (call.shared) run_branch(stream, *call.shared, w.shared, w.input, {}, nullptr, precision);
     const dim3 grid(static_cast<unsigned>(call.out.n_rows), static_cast<unsigned>(ceil_div(call.out.n_cols, kThreads)));
     launch(combine_kernel, grid, dim3(kThreads), 0, stream, call, w.pairs.of_slot, w.experts.out, w.shared.out, !call.weigh_input);
 }

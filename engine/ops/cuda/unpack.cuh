@@ -199,6 +199,10 @@ __device__ inline float4 plain_four(const SlabView& w, size_t index, int j) {
 }
 
 __device__ inline float4 bytes_to_floats(uint32_t word) {
+#if defined(__CUDACC__)
+    // Hides what is known of the bits: the compiler would take each nibble out of the packed word anew, by a shift and a mask.
+    asm("" : "+r"(word));
+#endif
     return make_float4(static_cast<float>(byte_of(word, 0)), static_cast<float>(byte_of(word, 1)), static_cast<float>(byte_of(word, 2)),
                        static_cast<float>(byte_of(word, 3)));
 }
