@@ -244,6 +244,7 @@ DeviceMatrix device_shape(const Weight& w) {
     DeviceMatrix m{nullptr, format_of(w.type), w.n_in, w.n_out, w.n_slabs, (w.n_in + kGroup - 1) / kGroup};
     const FormatTraits& t = kFormats[static_cast<int>(m.format)];
     const size_t n = static_cast<size_t>(w.n_out) * static_cast<size_t>(m.n_groups);
+    GS_CHECK(n <= INT32_MAX, "a matrix of more than 2^36 values");   // kernels count its groups in 32 bits
     const size_t group_bytes = static_cast<size_t>(16 * t.quads + 8 * t.twos + 4 * t.ones + t.scale_bytes);
     m.slab_bytes = (n * group_bytes + n / 8 * static_cast<size_t>(t.super_bytes) + 15) / 16 * 16;
     return m;

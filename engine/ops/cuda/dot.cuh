@@ -54,34 +54,38 @@ __device__ inline void stage_groups(const float* x, int begin, int n_in, int n_g
 
 /// sum[r][t] += the groups lane, lane + team, ... of n_groups, of the rows whose first group is at row[r], times T staged tokens.
 template <Format F, int T, int R>
-__device__ inline void accumulate_plain(const SlabView& w, const size_t (&row)[R], int n_groups, const float* x, int token_stride, int lane, int team,
+__device__ inline void accumulate_plain(const SlabView& w, const uint32_t (&row)[R], int n_groups, const float* x, int token_stride, int lane, int team,
                                         float (&sum)[R][T]) {
     for (int g = lane; g < n_groups; g += team) {
         const float* xg = x + g * kStagedGroup;
+        // All at once would be more loads than there are registers for.
+#pragma unroll 1
+        for (int pair = 0; pair < 4; ++pair)
 #pragma unroll
-        for (int j = 0; j < 8; ++j) {
-            float4 v[R];
+            for (int side = 0; side < 2; ++side) {
+                const int j = 2 * pair + side;
+                float4 v[R];
 #pragma unroll
-            for (int r = 0; r < R; ++r) v[r] = plain_four<F>(w, row[r] + static_cast<size_t>(g), j);
+                for (int r = 0; r < R; ++r) v[r] = plain_four<F>(w, row[r] + static_cast<uint32_t>(g), j);
 #pragma unroll
-            for (int t = 0; t < T; ++t) {
-                const float4 in = *reinterpret_cast<const float4*>(xg + t * token_stride + 4 * j);
+                for (int t = 0; t < T; ++t) {
+                    const float4 in = *reinterpret_cast<const float4*>(xg + t * token_stride + 4 * j);
 #pragma unroll
-                for (int r = 0; r < R; ++r) sum[r][t] = dot4(v[r], in, sum[r][t]);
+                    for (int r = 0; r < R; ++r) sum[r][t] = dot4(v[r], in, sum[r][t]);
+                }
             }
-        }
     }
 }
 
 template <Format F, int T, int R>
-__device__ inline void accumulate_quantized(const SlabView& w, const size_t (&row)[R], int n_groups, const float* x, int token_stride, int lane,
+__device__ inline void accumulate_quantized(const SlabView& w, const uint32_t (&row)[R], int n_groups, const float* x, int token_stride, int lane,
                                             int team, float (&sum)[R][T]) {
     constexpr bool kHalves = kTraits<F>.run == 16, kMin = kTraits<F>.has_min;
     for (int g = lane; g < n_groups; g += team) {
         const float* xg = x + g * kStagedGroup;
         Group<F> groups[R];
 #pragma unroll
-        for (int r = 0; r < R; ++r) groups[r] = load_group<F>(w, row[r] + static_cast<size_t>(g));
+        for (int r = 0; r < R; ++r) groups[r] = load_group<F>(w, row[r] + static_cast<uint32_t>(g));
         float part[R][T][2] = {}, in_sum[T][2] = {};   // of each half; of the first only, where both have one scale
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
@@ -116,7 +120,7 @@ __device__ inline void accumulate_quantized(const SlabView& w, const size_t (&ro
 }
 
 template <int T, int R>
-__device__ inline void accumulate_rows(Format format, const SlabView& w, const size_t (&row)[R], int n_groups, const float* x, int token_stride, int lane,
+__device__ inline void accumulate_rows(Format format, const SlabView& w, const uint32_t (&row)[R], int n_groups, const float* x, int token_stride, int lane,
                                        int team, float (&sum)[R][T]) {
     for_format(format, [&]<Format F>() {
         if constexpr (kPlain<F>) accumulate_plain<F, T, R>(w, row, n_groups, x, token_stride, lane, team, sum);

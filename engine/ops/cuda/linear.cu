@@ -30,8 +30,9 @@ struct RowsBatch {
 };
 
 /// A block: some rows of one matrix, all tokens. n_tokens <= T; R rows a team.
+/// The number of blocks a multiprocessor that is named is what keeps ptxas from aiming at more of them and spilling.
 template <int T, int R>
-__global__ void __launch_bounds__(kRowThreads) rows_kernel(const __grid_constant__ RowsBatch batch) {
+__global__ void __launch_bounds__(kRowThreads, T == 8 ? 1 : 2) rows_kernel(const __grid_constant__ RowsBatch batch) {
     float* staged = dynamic_shared<float>();
     const int block = static_cast<int>(blockIdx.x), lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
     int c = 0;
@@ -50,11 +51,11 @@ __global__ void __launch_bounds__(kRowThreads) rows_kernel(const __grid_constant
             stage_groups(row_of(batch.x, min(t, batch.x.n_rows - 1)), begin * kGroup, batch.x.n_cols, n, static_cast<int>(threadIdx.x),
                          static_cast<int>(blockDim.x), staged + t * kStride);
         __syncthreads();
-        size_t row[R];
+        uint32_t row[R];
         // Beyond the last row the last one is read again, and not written.
 #pragma unroll
         for (int r = 0; r < R; ++r)
-            row[r] = static_cast<size_t>(min(first_row + r * n_teams, n_out - 1)) * static_cast<size_t>(n_groups) + static_cast<size_t>(begin);
+            row[r] = static_cast<uint32_t>(min(first_row + r * n_teams, n_out - 1) * n_groups + begin);
         accumulate_rows<T, R>(call.weight.format, w, row, n, staged, kStride, lane % team, team, sum);
     }
     sum_teams(team, sum);

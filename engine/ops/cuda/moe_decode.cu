@@ -39,7 +39,7 @@ __device__ inline float bias_at(const float* bias, int slab, int n, int i) {
 }
 
 /// hidden = act(gate x, up x): a block has some rows of one slot (y) of one token (z).
-__global__ void __launch_bounds__(kRowThreads) hidden_kernel(const __grid_constant__ DecodeArgs a) {
+__global__ void __launch_bounds__(kRowThreads, 2) hidden_kernel(const __grid_constant__ DecodeArgs a) {
     constexpr int R = kRowsAtOnce;
     float* staged = dynamic_shared<float>();
     const int slot = static_cast<int>(blockIdx.y), token = static_cast<int>(blockIdx.z), n_warps = static_cast<int>(blockDim.x) / kWarp;
@@ -57,10 +57,10 @@ __global__ void __launch_bounds__(kRowThreads) hidden_kernel(const __grid_consta
         if (begin > 0) __syncthreads();
         stage_groups(x, begin * kGroup, a.x.n_cols, n, static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x), staged);
         __syncthreads();
-        size_t row[R];
+        uint32_t row[R];
 #pragma unroll
         for (int r = 0; r < R; ++r)
-            row[r] = static_cast<size_t>(min(first_row + r * n_teams, width - 1)) * static_cast<size_t>(n_groups) + static_cast<size_t>(begin);
+            row[r] = static_cast<uint32_t>(min(first_row + r * n_teams, width - 1) * n_groups + begin);
         // One after the other through the same code, which there is for every format.
 #pragma unroll 1
         for (int which = 0; which < 2; ++which) {
@@ -90,7 +90,7 @@ __device__ inline int chunks_of(const DeviceFfn& net) { return (net.down.n_group
 
 /// out = Σ weight down(hidden): a block has rows_per_block rows of one token (y). Each warp takes some chunks of hidden values of some slots, keeps
 /// them in its part of shared memory, and meets all rows of the block with them; then a thread a row adds what the warps found, in slot order.
-__global__ void __launch_bounds__(kRowThreads) down_kernel(const __grid_constant__ DecodeArgs a) {
+__global__ void __launch_bounds__(kRowThreads, 2) down_kernel(const __grid_constant__ DecodeArgs a) {
     constexpr int R = kRowsAtOnce;
     float* shared = dynamic_shared<float>();
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp, token = static_cast<int>(blockIdx.y);
@@ -109,12 +109,11 @@ __global__ void __launch_bounds__(kRowThreads) down_kernel(const __grid_constant
         stage_groups(hidden_of(a, token, slot), chunk * kChunk, is_shared ? a.shared.down.n_in : a.experts.down.n_in, n, lane, kWarp, staged);
         __syncwarp();
         for (int step = 0; step < rows; step += n_teams * R) {
-            size_t row[R];
+            uint32_t row[R];
             float sum[R][1] = {};
 #pragma unroll
             for (int r = 0; r < R; ++r)
-                row[r] = static_cast<size_t>(min(first + step + lane / team + r * n_teams, n_out - 1)) * static_cast<size_t>(n_groups) +
-                         static_cast<size_t>(chunk * kChunkGroups);
+                row[r] = static_cast<uint32_t>(min(first + step + lane / team + r * n_teams, n_out - 1) * n_groups + chunk * kChunkGroups);
             accumulate_rows<1, R>(format, w, row, n, staged, 0, lane % team, team, sum);
             sum_teams(team, sum);
             if (lane % team == 0)
