@@ -50,12 +50,13 @@ __global__ void __launch_bounds__(kRowThreads, 2) hidden_kernel(const __grid_con
     const int width = net.gate.n_out, n_groups = net.gate.n_groups, block_row = static_cast<int>(blockIdx.x) * n_warps * n_teams * R;
     if (block_row >= width) return;
     const int slab = is_shared ? 0 : expert_of(a, token, slot), first_row = block_row + warp * n_teams * R + lane / team;
-    const float* x = row_of(a.x, token);
     float gate[R][1] = {}, up[R][1] = {};
     for (int begin = 0; begin < n_groups; begin += kStagedGroups) {
         const int n = min(kStagedGroups, n_groups - begin);
         if (begin > 0) __syncthreads();
-        stage_groups(x, begin * kGroup, a.x.n_cols, n, static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x), staged);
+        // The token's row is found anew: kept through the loop, its address would cost the registers that are missing for the sums.
+        stage_groups(row_of(a.x, static_cast<int>(blockIdx.z)), begin * kGroup, a.x.n_cols, n, static_cast<int>(threadIdx.x),
+                     static_cast<int>(blockDim.x), staged);
         __syncthreads();
         uint32_t row[R];
 #pragma unroll
