@@ -3,6 +3,7 @@
 
 #include <cctype>
 #include <cstdlib>
+#include <filesystem>
 
 #include "engine/ops/cuda/cuda_engine.h"
 #include "engine/run/verify.h"
@@ -27,7 +28,7 @@ protected:
     void TearDown() override { cuda_emulation::set_deferred(false); }
 
     void expect_all_pass(Precision precision) {
-        const Result<std::vector<VerifyCase>> cases = verify_golden(test::golden("models/" + GetParam()), [&] { return emulated(precision); });
+        const Result<std::vector<VerifyCase>> cases = verify_golden(test::golden(GetParam()), [&] { return emulated(precision); });
         ASSERT_TRUE(cases) << cases.error().message();
         EXPECT_GE(cases->size(), 12u);
         double worst = 0;
@@ -42,7 +43,7 @@ protected:
 TEST_P(CudaGolden, IsReproducedByTheExactPath) { expect_all_pass(Precision::kExact); }
 
 std::string plain_name(const testing::TestParamInfo<std::string>& row) {
-    std::string name = row.param;
+    std::string name = std::filesystem::path(row.param).filename();
     for (char& c : name)
         if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
     return name;
@@ -51,16 +52,20 @@ std::string plain_name(const testing::TestParamInfo<std::string>& row) {
 /// With GATESCOPE_ALL_CUDA_GOLDENS set all of them, in minutes; else those that have among them every operation and variant: both norms, biases,
 /// rotation of all kinds, MLA, windows, chunks, sinks, caps, shared experts and their gates, dense layers, weighed inputs.
 std::vector<std::string> chosen() {
-    if (std::getenv("GATESCOPE_ALL_CUDA_GOLDENS")) return test::names_in(test::golden("models"));
-    return {"bailingmoe2", "dbrx", "deepseek2-v3", "ernie4_5-moe", "glm4moe", "gpt-oss-mxfp4", "granite-unrotated", "grok-yarn-keys", "llama4-local-base",
-            "minimax-m2-clamp", "phimoe-long", "qwen2moe"};
+    std::vector<std::string> names{"bailingmoe2", "dbrx", "deepseek2-v3", "ernie4_5-moe", "glm4moe", "gpt-oss-mxfp4", "granite-unrotated", "grok-yarn-keys",
+                                   "llama4-local-base", "minimax-m2-clamp", "phimoe-long", "qwen2moe"};
+    if (std::getenv("GATESCOPE_ALL_CUDA_GOLDENS")) names = test::names_in(test::golden("models"));
+    for (std::string& name : names) name = "models/" + name;
+    if (std::getenv("GATESCOPE_ALL_CUDA_GOLDENS"))
+        for (const std::string& name : test::names_in(test::golden("quant/models"))) names.push_back("quant/models/" + name);
+    return names;
 }
 INSTANTIATE_TEST_SUITE_P(Families, CudaGolden, testing::ValuesIn(chosen()), plain_name);
 
 class CudaGoldenFast : public CudaGolden {};
 TEST_P(CudaGoldenFast, IsReproducedByTheFastPath) { expect_all_pass(Precision::kFast); }
 INSTANTIATE_TEST_SUITE_P(Families, CudaGoldenFast,
-                         testing::ValuesIn(std::getenv("GATESCOPE_ALL_CUDA_GOLDENS") ? chosen() : std::vector<std::string>{"glm4moe", "phimoe-long", "dots1"}),
+                         testing::ValuesIn(std::getenv("GATESCOPE_ALL_CUDA_GOLDENS") ? chosen() : std::vector<std::string>{"models/glm4moe", "models/phimoe-long", "models/dots1"}),
                          plain_name);
 
 TEST(CudaGoldenBlocks, DecodeExactlyAndMultiply) {

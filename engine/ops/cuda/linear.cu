@@ -95,7 +95,9 @@ void launch_rows(cudaStream_t stream, Rows x, std::span<const DeviceLinear> call
 /// each of its 32 columns.
 __global__ void __launch_bounds__(kRowThreads) transposed_kernel(Rows x, DeviceMatrix weight, Rows out) {
     constexpr int kGroups = 4, kRowStep = kRowThreads / kGroups;
-    __shared__ float sums[kRowWarps][kGroups * kGroup];
+    // A row for each lane that shares a group with others: strides that put all of a warp's writes into different banks.
+    constexpr int kParts = kRowThreads / kGroups, kGroupStride = kGroup + 1, kPartStride = kGroups * kGroupStride + 1;
+    __shared__ float sums[kParts * kPartStride];
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp, t = static_cast<int>(blockIdx.y);
     const int first_group = static_cast<int>(blockIdx.x) * kGroups, g = first_group + lane % kGroups;
     const SlabView w = view_of(weight, 0);
@@ -112,16 +114,14 @@ __global__ void __launch_bounds__(kRowThreads) transposed_kernel(Rows x, DeviceM
                 });
             }
         });
+    float* mine = sums + (warp * (kWarp / kGroups) + lane / kGroups) * kPartStride + lane % kGroups * kGroupStride;
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) {
-        for (int step = kGroups; step < kWarp; step *= 2) sum[i] += __shfl_xor_sync(kAllLanes, sum[i], step);
-        if (lane < kGroups) sums[warp][lane * kGroup + i] = sum[i];
-    }
+    for (int i = 0; i < kGroup; ++i) mine[i] = sum[i];
     __syncthreads();
     const int column = static_cast<int>(threadIdx.x), i = first_group * kGroup + column;
     if (column >= kGroups * kGroup || i >= weight.n_in) return;
     float total = 0;
-    for (int p = 0; p < kRowWarps; ++p) total += sums[p][column];
+    for (int p = 0; p < kParts; ++p) total += sums[p * kPartStride + column / kGroup * kGroupStride + column % kGroup];
     row_of(out, t)[i] = total;
 }
 
