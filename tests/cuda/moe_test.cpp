@@ -177,6 +177,13 @@ TEST_P(CudaMoe, HiddenValuesOfSeveralChunksAndInputsOfSeveralStages) {
     if (!HasFatalFailure()) check({T::kQ8_0, T::kQ4_0, 96, 32 * 34, 9, 9, true, true, true}, 2);
 }
 
+// The second has more than a block can add up in one go.
+TEST_P(CudaMoe, HundredsOfExpertsMayBeChosenAsInSoftMode) {
+    check({T::kF32, T::kF32, 32, 32, 100, 100, false, false, true}, 1);
+    if (!HasFatalFailure()) check({T::kF32, T::kF32, 32, 32, 200, 200, true, false, true}, 2);
+    EXPECT_EQ(cudaGetLastError(), cudaSuccess);
+}
+
 TEST_P(CudaMoe, MoreTokensThanATileGoThroughOneExpert) {
     check({T::kQ4_0, T::kQ4_0, 32, 32, 1, 1, false, false, true}, 300);
     if (!HasFatalFailure()) check({T::kQ4_0, T::kQ4_0, 32, 32, 3, 2, false, false, true}, 150);

@@ -13,15 +13,17 @@ DeviceMoe dense_call(const DeviceFfn& net, Rows x, Rows out) {
     return call;
 }
 
+bool decodes(const DeviceMoe& call) { return call.x.n_rows <= kDecodeTokens && moe_decode_fits(call); }
+
 }  // namespace
 
 size_t moe_workspace(const DeviceMoe& call, Precision precision) {
-    return call.x.n_rows <= kDecodeTokens ? moe_decode_workspace(call) : moe_prefill_workspace(call, precision);
+    return decodes(call) ? moe_decode_workspace(call) : moe_prefill_workspace(call, precision);
 }
 
 void moe(cudaStream_t stream, const DeviceMoe& call, Precision precision, std::byte* workspace) {
     if (call.x.n_rows <= 0) return;
-    if (call.x.n_rows <= kDecodeTokens) moe_decode(stream, call, workspace);
+    if (decodes(call)) moe_decode(stream, call, workspace);
     else moe_prefill(stream, call, precision, workspace);
 }
 

@@ -37,7 +37,7 @@ struct DeviceMoe {
     Rows out, routed;                         ///< [T, D]; routed.data may be null
 };
 
-/// Any T, D, width and formats; k_stride <= 64 where there are few tokens. The workspace is aligned to 16.
+/// Any T, D, width, k_stride and formats. The workspace is aligned to 16.
 size_t moe_workspace(const DeviceMoe& call, Precision precision);
 void moe(cudaStream_t stream, const DeviceMoe& call, Precision precision, std::byte* workspace);
 

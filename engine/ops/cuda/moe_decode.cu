@@ -1,5 +1,4 @@
 // Mixtures for a few tokens. Has run in the emulation of tests/cuda_emulation only, never on a device.
-#include "engine/core/check.h"
 #include "engine/ops/cuda/dot.cuh"
 #include "engine/ops/cuda/linear.cuh"
 #include "engine/ops/cuda/moe_parts.cuh"
@@ -171,7 +170,18 @@ DecodeArgs args_of(const DeviceMoe& call, std::byte* workspace) {
     return a;
 }
 
+/// Of the block that adds up: hidden values of every warp, and what each item gives each row.
+size_t down_shared_bytes(const DeviceMoe& call, int rows_per_block) {
+    const int n_items = (call.experts ? call.k_stride * items_of(*call.experts) : 0) + (call.shared ? items_of(*call.shared) : 0);
+    return sizeof(float) * (static_cast<size_t>(kRowWarps * kChunkGroups * kStagedGroup) + static_cast<size_t>(n_items) * static_cast<size_t>(rows_per_block));
+}
+
 }  // namespace
+
+bool moe_decode_fits(const DeviceMoe& call) {
+    constexpr size_t kMostShared = 99 << 10;   // of a block, on the smallest of the architectures that we build for (8.6, 8.9)
+    return down_shared_bytes(call, args_of(call, nullptr).rows_per_block) <= kMostShared;
+}
 
 size_t moe_decode_workspace(const DeviceMoe& call) {
     return static_cast<size_t>(call.x.n_rows) * static_cast<size_t>(slots_of(call)) * static_cast<size_t>(hidden_stride_of(call)) * sizeof(float);
@@ -188,11 +198,9 @@ void moe_decode(cudaStream_t stream, const DeviceMoe& call, std::byte* workspace
         launch(hidden_kernel, dim3(static_cast<unsigned>(ceil_div(width, rows_a_warp * warps)), static_cast<unsigned>(a.n_slots), n_tokens),
                dim3(static_cast<unsigned>(warps * kWarp)), staged, stream, a);
     }
-    const int n_items = (call.experts ? call.k_stride * items_of(*call.experts) : 0) + (call.shared ? items_of(*call.shared) : 0);
-    const size_t shared = sizeof(float) * static_cast<size_t>(kRowWarps * kChunkGroups * kStagedGroup + n_items * a.rows_per_block);
-    if (shared > 48 * 1024)
-        GS_CHECK(cudaFuncSetAttribute(down_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)) == cudaSuccess,
-                 "more chosen experts than a block of the device can add up");
+    const size_t shared = down_shared_bytes(call, a.rows_per_block);
+    // Where that fails the device is lost, and the launch says so.
+    if (shared > 48 * 1024) (void)cudaFuncSetAttribute(down_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
     launch(down_kernel, dim3(static_cast<unsigned>(ceil_div(call.out.n_cols, a.rows_per_block)), n_tokens), dim3(kRowThreads), shared, stream, a);
 }
 
