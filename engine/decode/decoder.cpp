@@ -66,7 +66,7 @@ Result<void> Decoder::Impl::allocate() {
     const uint64_t attended_width = u(s.n_heads) * u(s.head_dim_v);
     const Plan work_plans[] = {{x, batch, width}, {normed, batch, width}, {sub, batch, width},
                                {q, batch, u(s.n_heads) * u(s.head_dim_k)}, {k, batch, u(s.k_width())}, {v, batch, u(s.v_width())},
-                               {attended, batch, attended_width}, {router_logits, batch, u(std::max(s.router.n_experts, 1))},
+                               {attended, batch, attended_width},
                                {shared_gate, batch, 1}, {head, std::min<uint64_t>(kHeadRows, batch), u(s.n_vocab)},
                                {q_low, batch, u(s.mla.q_rank)}, {q_heads, batch, s.is_mla() ? u(s.query_width()) : 0},
                                {head_values, batch, s.is_mla() ? u(s.value_width()) : 0}};
@@ -74,8 +74,11 @@ Result<void> Decoder::Impl::allocate() {
     for (const Plan& p : work_plans) work_bytes += p.n_rows * p.n_cols * sizeof(float);
     for (const Plan& p : kv_plans)
         if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
+    const uint64_t n_moe = s.moe_layers.size(), n_experts = u(s.router.n_experts);
+    work_bytes += n_moe * batch * (3 * n_experts + 1) * sizeof(float);
     for (const Plan& p : work_plans)
         if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
+    if (!routing.allocate(*ops, n_moe, batch, n_experts)) return out_of_memory();
     const auto memory = [](const OpsBuffer& buffer) { return reinterpret_cast<std::byte*>(buffer.data()); };
     cache = {memory(kv_k), s.v_width() > 0 ? memory(kv_v) : nullptr, kv_type, s.n_layers, n_ctx, s.n_kv_heads, s.head_dim_k, s.head_dim_v};
     return {};
@@ -83,7 +86,18 @@ Result<void> Decoder::Impl::allocate() {
 
 void Decoder::set_policy(const Policy& policy) {
     const ModelSpec& s = m_impl->spec();
-    if (s.is_moe()) m_impl->policies = resolve(policy, s.router, s.n_layers);
+    if (!s.is_moe()) return;
+    const std::vector<LayerPolicy> policies = resolve(policy, s.router, s.n_layers);
+    std::vector<LayerRouter> routers;
+    for (int l = 0; l < s.n_layers; ++l) routers.push_back({s.router, policies[static_cast<size_t>(l)], m_impl->layer(l).selection_bias});
+    m_impl->routing.routers->set(routers);
+    BatchRouting& routing = m_impl->routing;
+    routing.k.clear();
+    routing.first_slot.assign(1, 0);
+    for (const int l : s.moe_layers) {
+        routing.k.push_back(policies[static_cast<size_t>(l)].experts_per_token(s.router));
+        routing.first_slot.push_back(routing.first_slot.back() + routing.k.back());
+    }
 }
 void Decoder::set_sink(RouteSink* sink) { m_impl->sink = sink; }
 void Decoder::set_tap(TapFunction tap) { m_impl->tap = std::move(tap); }
@@ -99,6 +113,8 @@ Result<void> Decoder::forward(std::span<const int32_t> ids, int first_position, 
                      fmt::format("{} tokens from position {} do not fit into {} positions", n, first_position, impl.n_ctx),
                      "Ask for a longer context, or give a shorter prompt"};
     impl.nonfinite = false;
+    constexpr float kNone = 0;
+    impl.ops->write(&kNone, impl.routing.nonfinite.data(), 1);
     impl.choose_divisors(first_position + n);
     const bool keep = rows != LogitRows::kNone && !(rows == LogitRows::kAll && impl.on_logits);
     impl.n_logit_rows = !keep ? 0 : rows == LogitRows::kLast ? 1 : n;
@@ -107,12 +123,15 @@ Result<void> Decoder::forward(std::span<const int32_t> ids, int first_position, 
         const int size = std::min(impl.max_batch, n - start);
         GS_TRY_VOID(impl.run_layers(ids.subspan(static_cast<size_t>(start), static_cast<size_t>(size)), first_position + start, start,
                                     impl.spec().n_layers, cancel));
+        if (impl.sink && impl.spec().is_moe()) impl.hand_over_routing(size, start);
         if (is_cancelled(cancel)) return cancelled();
         if (rows == LogitRows::kAll) GS_TRY_VOID(impl.head_block(0, size, start, start, cancel));
         if (rows == LogitRows::kLast && start + size == n) GS_TRY_VOID(impl.head_block(size - 1, 1, n - 1, 0, cancel));
     }
+    int32_t nonfinite_logit = 0;
+    impl.ops->read(impl.routing.nonfinite.data(), reinterpret_cast<float*>(&nonfinite_logit), 1);
     GS_TRY_VOID(impl.ops->check());
-    if (impl.nonfinite)
+    if (impl.nonfinite || nonfinite_logit != 0)
         return Error{ErrorKind::kRun, "nonfinite_weights", "The model computes values that are not finite",
                      "NaN or infinity turned up in its router or its output", "The file is damaged or was converted wrongly: try another copy"};
     return {};

@@ -1,7 +1,4 @@
 // The second half of a layer (spec/moe-families.md, skeleton at the head of section 7): the dense or routed FFN.
-#include <algorithm>
-#include <cmath>
-
 #include "engine/core/check.h"
 #include "engine/decode/decoder_state.h"
 
@@ -22,22 +19,21 @@ void OpsBuffer::release() {
     m_data = nullptr;
 }
 
-bool BatchRouting::route_all(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> selection_bias, int n_rows) {
-    const auto n = static_cast<size_t>(n_rows), n_experts = static_cast<size_t>(spec.n_experts);
-    k_stride = policy.experts_per_token(spec);
-    const auto stride = static_cast<size_t>(k_stride);
-    ids.resize(n * stride);
-    weights.resize(n * stride);
-    n_used.resize(n);
-    bool nonfinite = false;
-    for (size_t t = 0; t < n; ++t) {
-        route(spec, policy, std::span<const float>(logits).subspan(t * n_experts, n_experts), selection_bias, row);
-        n_used[t] = row.k();
-        std::copy(row.ids.begin(), row.ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(t * stride));
-        std::copy(row.weights.begin(), row.weights.end(), weights.begin() + static_cast<std::ptrdiff_t>(t * stride));
-        nonfinite = nonfinite || row.nonfinite;
-    }
-    return nonfinite;
+bool BatchRouting::allocate(Ops& ops, size_t n_layers, size_t n_rows, size_t n_experts) {
+    const size_t rows = n_layers * n_rows;
+    routers = ops.make_routers();
+    return logits.allocate(ops, rows, n_experts) && ids.allocate(ops, rows, n_experts) && weights.allocate(ops, rows, n_experts) &&
+           n_used.allocate(ops, rows, 1) && nonfinite.allocate(ops, 1, 1);
+}
+
+Rows BatchRouting::logits_of(int m, int n, int n_experts) const {
+    return {logits.data() + static_cast<ptrdiff_t>(m) * n * n_experts, n, n_experts, n_experts};
+}
+
+RouteCall BatchRouting::call(int m, int n, int n_experts) const {
+    const ptrdiff_t slots = static_cast<ptrdiff_t>(first_slot[static_cast<size_t>(m)]) * n;
+    return {.routers = routers.get(), .logits = logits_of(m, n, n_experts), .ids = integers(ids) + slots, .weights = weights.data() + slots,
+            .n_used = integers(n_used) + static_cast<ptrdiff_t>(m) * n, .k_stride = k[static_cast<size_t>(m)], .nonfinite = integers(nonfinite)};
 }
 
 void Decoder::Impl::tap_rows(Tap what, int l, int first_row, Rows rows) {
@@ -57,7 +53,6 @@ void Decoder::Impl::ffn_block(int l, int n_rows, int first_row) {
     ffn_norm(l, n_rows);
     if (w.is_moe()) {
         if (tap) tap_rows(Tap::kRouterInput, l, first_row, in);
-        route_batch(l, n_rows, first_row);
         moe_block(l, n_rows, first_row);
         if (w.shared && spec().ffn_scale != 1) ops->scale(out, {&spec().ffn_scale, 1});
     } else {
@@ -69,55 +64,69 @@ void Decoder::Impl::ffn_block(int l, int n_rows, int first_row) {
 }
 
 /// Router logits of every row of `normed`, bias included.
-void Decoder::Impl::router_linear(int l, int n_rows) {
-    const LinearCall call{.weight = &layer(l).router, .bias = &layer(l).router_bias, .out = router_logits.rows(n_rows)};
+Rows Decoder::Impl::router_linear(int l, int n_rows) {
+    const Rows out = routing.logits_of(moe_row[static_cast<size_t>(l)], n_rows, spec().router.n_experts);
+    const LinearCall call{.weight = &layer(l).router, .bias = &layer(l).router_bias, .out = out};
     ops->linear(normed.rows(n_rows), {&call, 1});
+    return out;
 }
 
-void Decoder::Impl::route_batch(int l, int n_rows, int first_row) {
-    const RouterSpec& router = spec().router;
-    router_linear(l, n_rows);
-    routing.logits.resize(static_cast<size_t>(n_rows) * static_cast<size_t>(router.n_experts));
-    ops->read(router_logits.data(), routing.logits.data(), routing.logits.size());
-    if (routing.route_all(router, policies[static_cast<size_t>(l)], layer(l).selection_bias, n_rows)) nonfinite = true;
-    if (sink)
-        sink->on_route(moe_row[static_cast<size_t>(l)], first_row, n_rows, routing.logits, routing.ids, routing.weights, routing.n_used,
-                       routing.k_stride);
-}
-
-/// sigmoid(g·x) for each row of `normed` (section 7.3); empty when the shared expert has no gate.
-std::span<const float> Decoder::Impl::shared_gates(int l, int n_rows) {
+/// sigmoid(g·x) for each row of `normed` (section 7.3); null when the shared expert has no gate.
+const float* Decoder::Impl::shared_gates(int l, int n_rows) {
     const LayerWeights& w = layer(l);
-    if (!w.shared_gate) return {};
+    if (!w.shared_gate) return nullptr;
     const Rows out = shared_gate.rows(n_rows);
     const LinearCall call{.weight = &w.shared_gate, .out = out};
     ops->linear(normed.rows(n_rows), {&call, 1});
-    shared_scale.resize(static_cast<size_t>(n_rows));
-    ops->read(out.data, shared_scale.data(), shared_scale.size());
-    for (float& g : shared_scale) g = 1.0f / (1.0f + std::exp(-g));
-    return shared_scale;
+    ops->sigmoid(out);
+    return out.data;
 }
 
 void Decoder::Impl::moe_block(int l, int n_rows, int first_row) {
     const LayerWeights& w = layer(l);
-    const Rows in = normed.rows(n_rows);
-    const std::span<const float> gates = w.shared ? shared_gates(l, n_rows) : std::span<const float>{};
+    router_linear(l, n_rows);
+    RouteCall route = routing.call(moe_row[static_cast<size_t>(l)], n_rows, spec().router.n_experts);
+    route.layer = l;
+    ops->route(route);
+    const float* gates = w.shared ? shared_gates(l, n_rows) : nullptr;
     if (tap && !routed) {
         const bool made = routed.allocate(*ops, static_cast<size_t>(max_batch), static_cast<size_t>(spec().n_embd));
         GS_CHECK(made, "no memory for the tap");
     }
-    ops->moe({.x = in, .experts = &w.experts, .ids = routing.ids, .weights = routing.weights, .n_used = routing.n_used,
-              .k_stride = routing.k_stride, .weigh_input = spec().router.weigh_input, .shared = w.shared ? &w.shared : nullptr, .shared_scale = gates, .out = sub.rows(n_rows),
-              .routed = tap ? routed.rows(n_rows) : Rows{}});
-    if (!tap) return;
-    tap_rows(Tap::kRoutedOutput, l, first_row, routed.rows(n_rows));
+    ops->moe({.x = normed.rows(n_rows), .experts = &w.experts, .ids = route.ids, .weights = route.weights, .n_used = route.n_used,
+              .k_stride = route.k_stride, .weigh_input = spec().router.weigh_input, .shared = w.shared ? &w.shared : nullptr, .shared_scale = gates,
+              .out = sub.rows(n_rows), .routed = tap ? routed.rows(n_rows) : Rows{}});
+    if (tap) tap_experts(l, n_rows, first_row, gates);
+}
+
+void Decoder::Impl::tap_experts(int l, int n_rows, int first_row, const float* gates) {
+    const LayerWeights& w = layer(l);
+    const Rows out = routed.rows(n_rows);
+    tap_rows(Tap::kRoutedOutput, l, first_row, out);
     if (!w.shared) return;
-    ops->ffn(w.shared, in, routed.rows(n_rows));
-    const auto width = static_cast<size_t>(spec().n_embd);
-    std::vector<float> values(static_cast<size_t>(n_rows) * width);
-    ops->read(routed.data(), values.data(), values.size());
-    for (size_t i = 0; i < values.size() && !gates.empty(); ++i) values[i] *= gates[i / width];
+    ops->ffn(w.shared, normed.rows(n_rows), out);
+    const auto width = static_cast<size_t>(spec().n_embd), n = static_cast<size_t>(n_rows);
+    std::vector<float> values(n * width), scales(n, 1.0f);
+    ops->read(out.data, values.data(), values.size());
+    if (gates) ops->read(gates, scales.data(), n);
+    for (size_t i = 0; i < values.size(); ++i) values[i] *= scales[i / width];
     tap(Tap::kSharedOutput, l, first_row, n_rows, values);
+}
+
+void Decoder::Impl::hand_over_routing(int n_rows, int first_row) {
+    const auto n = static_cast<size_t>(n_rows), n_experts = static_cast<size_t>(spec().router.n_experts), n_layers = routing.k.size();
+    const auto n_slots = static_cast<size_t>(routing.first_slot.back());
+    std::vector<float> router_logits(n_layers * n * n_experts), weights(n * n_slots);
+    std::vector<int32_t> ids(n * n_slots), n_used(n_layers * n);
+    ops->read(routing.logits.data(), router_logits.data(), router_logits.size());
+    ops->read(routing.weights.data(), weights.data(), weights.size());
+    ops->read(routing.ids.data(), reinterpret_cast<float*>(ids.data()), ids.size());
+    ops->read(routing.n_used.data(), reinterpret_cast<float*>(n_used.data()), n_used.size());
+    for (size_t m = 0; m < n_layers; ++m) {
+        const size_t slots = static_cast<size_t>(routing.first_slot[m]) * n, n_here = static_cast<size_t>(routing.k[m]) * n;
+        sink->on_route(static_cast<int>(m), first_row, n_rows, std::span(router_logits).subspan(m * n * n_experts, n * n_experts),
+                       std::span(ids).subspan(slots, n_here), std::span(weights).subspan(slots, n_here), std::span(n_used).subspan(m * n, n), routing.k[m]);
+    }
 }
 
 }  // namespace gs

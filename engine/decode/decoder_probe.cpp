@@ -53,9 +53,13 @@ private:
 /// One expert alone on `normed`, which it finds multiplied by the weight.
 std::vector<float> Decoder::Impl::weighed_expert(int l, int expert, float weight) {
     const int32_t id = expert, one = 1;
+    const auto write = [&](const int32_t& value, const OpsBuffer& to) { ops->write(reinterpret_cast<const float*>(&value), to.data(), 1); };
+    write(id, routing.ids);
+    write(one, routing.n_used);
+    ops->write(&weight, routing.weights.data(), 1);
     std::vector<float> values(static_cast<size_t>(spec().n_embd));
-    ops->moe({.x = normed.rows(1), .experts = &layer(l).experts, .ids = {&id, 1}, .weights = {&weight, 1}, .n_used = {&one, 1}, .k_stride = 1,
-              .weigh_input = true, .out = sub.rows(1)});
+    ops->moe({.x = normed.rows(1), .experts = &layer(l).experts, .ids = BatchRouting::integers(routing.ids), .weights = routing.weights.data(),
+              .n_used = BatchRouting::integers(routing.n_used), .k_stride = 1, .weigh_input = true, .out = sub.rows(1)});
     ops->read(sub.data(), values.data(), values.size());
     return values;
 }
@@ -77,22 +81,25 @@ Result<Decoder::Probe> Decoder::probe(int32_t id, int position, int moe_layer, c
     impl.attention_block(l, 1, position);
     const Rows in = impl.normed.rows(1);
     impl.ffn_norm(l, 1);
-    impl.router_linear(l, 1);
+    const Rows logits = impl.router_linear(l, 1);
     Probe probe;
     probe.router_logits.resize(n_experts);
-    impl.ops->read(impl.router_logits.data(), probe.router_logits.data(), n_experts);
+    impl.ops->read(logits.data, probe.router_logits.data(), n_experts);
     const Rows outputs = impl.expert_outputs.rows(s.router.n_experts);
     impl.ops->all_experts(w.experts, in, outputs);
     probe.expert_outputs.resize(n_experts * width);
     impl.ops->read(outputs.data, probe.expert_outputs.data(), n_experts * width);
     if (s.router.weigh_input) probe.weighed_output = [&impl, l](int expert, float weight) { return impl.weighed_expert(l, expert, weight); };
     if (w.shared) {
-        const std::span<const float> gates = impl.shared_gates(l, 1);
+        const float* gates = impl.shared_gates(l, 1);
         impl.ops->ffn(w.shared, in, impl.sub.rows(1));
         probe.shared_output.resize(width);
         impl.ops->read(impl.sub.data(), probe.shared_output.data(), width);
-        if (!gates.empty())
-            for (float& value : probe.shared_output) value *= gates[0];
+        if (gates) {
+            float gate = 0;
+            impl.ops->read(gates, &gate, 1);
+            for (float& value : probe.shared_output) value *= gate;
+        }
     }
     return probe;
 }

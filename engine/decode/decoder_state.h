@@ -32,16 +32,21 @@ private:
     int m_cols = 0;
 };
 
-/// Routing of one batch at one layer, on the host. Shapes as in MoeCall.
+/// Routing of a batch in the back end's memory: of every MoE layer one behind the other, so that one read brings it all to the host.
 struct BatchRouting {
-    std::vector<float> logits;            ///< [T, E]
-    std::vector<int32_t> ids, n_used;     ///< [T, k_stride], [T]
-    std::vector<float> weights;           ///< [T, k_stride]
-    int k_stride = 0;
-    RouteRow row;                         ///< scratch
+    OpsBuffer logits;                     ///< [M, T, E]
+    OpsBuffer ids, weights;               ///< [M, T, k of the layer], 32 bits each
+    OpsBuffer n_used;                     ///< [M, T], 32 bits each
+    OpsBuffer nonfinite;                  ///< [1]: 32 bits, 1 when a router logit was NaN or infinite
+    std::unique_ptr<Routers> routers;
+    std::vector<int> k;                   ///< [M] slots of a token
+    std::vector<int> first_slot;          ///< [M + 1] sums of k
 
-    /// Routes every row of `logits`. True when a logit was NaN or infinite.
-    bool route_all(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> selection_bias, int n_rows);
+    static int32_t* integers(const OpsBuffer& buffer) { return reinterpret_cast<int32_t*>(buffer.data()); }
+    bool allocate(Ops& ops, size_t n_layers, size_t n_rows, size_t n_experts);
+    /// Of MoE layer m in a batch of n rows.
+    Rows logits_of(int m, int n, int n_experts) const;
+    RouteCall call(int m, int n, int n_experts) const;
 };
 
 struct Decoder::Impl {
@@ -51,19 +56,17 @@ struct Decoder::Impl {
     uint64_t kv_bytes = 0, work_bytes = 0;
 
     // Rows are tokens of the batch. normed: input of a sub-layer; sub: its output.
-    OpsBuffer x, normed, sub, q, k, v, attended, router_logits, shared_gate, head, kv_k, kv_v;
+    OpsBuffer x, normed, sub, q, k, v, attended, shared_gate, head, kv_k, kv_v;
     OpsBuffer q_low, q_heads, head_values;     ///< latent attention: queries in their low rank, then by head; values decompressed
     OpsBuffer routed, expert_outputs;     ///< made when first needed: by a tap, by a probe
     KvCache cache;
 
-    std::vector<LayerPolicy> policies;    ///< [L]; empty for a dense model
     std::vector<int> moe_row;             ///< [L] row in ModelSpec::moe_layers, -1 for a dense layer
     RouteSink* sink = nullptr;
     TapFunction tap;
     LogitFunction on_logits;
 
     BatchRouting routing;
-    std::vector<float> shared_scale;      ///< [T]
     std::vector<float> logits;            ///< [rows asked for, V]
     int n_logit_rows = 0;
     bool nonfinite = false;
@@ -86,11 +89,14 @@ struct Decoder::Impl {
     void rotate(int l, Rows heads, int n_heads, int head_dim, int position);
     void grow_queries(int l, Rows rq, int position);
     void ffn_norm(int l, int n_rows) { normalise(x.rows(n_rows), layer(l).ffn_norm, layer(l).ffn_norm_bias, normed.rows(n_rows)); }
-    void router_linear(int l, int n_rows);
+    Rows router_linear(int l, int n_rows);
     void ffn_block(int l, int n_rows, int first_row);
-    void route_batch(int l, int n_rows, int first_row);
-    std::span<const float> shared_gates(int l, int n_rows);
+    /// In the back end's memory: [T], or null.
+    const float* shared_gates(int l, int n_rows);
     void moe_block(int l, int n_rows, int first_row);
+    void tap_experts(int l, int n_rows, int first_row, const float* gates);
+    /// What the routers of a whole batch decided, to the sink.
+    void hand_over_routing(int n_rows, int first_row);
     /// Final norm and head for n rows of x from `from`, which are rows first_row.. of the call; results go to logit rows logit_row...
     Result<void> head_block(int from, int n_rows, int first_row, int logit_row, const CancelFlag* cancel);
     std::vector<float> weighed_expert(int l, int expert, float weight);

@@ -17,6 +17,7 @@
 #include "engine/model/kv_type.h"
 #include "engine/model/model_spec.h"
 #include "engine/model/weights.h"
+#include "engine/routing/router.h"
 
 namespace gs {
 
@@ -94,18 +95,45 @@ struct AttentionCall {
     }
 };
 
+/// What routes at one layer (engine/routing/router.h).
+struct LayerRouter {
+    RouterSpec spec;
+    LayerPolicy policy;
+    std::span<const float> selection_bias;   ///< [E] or empty; on the host
+};
+
+/// The routers of a model's layers in the back end's memory, where its kernels look: changing them changes nothing but bytes.
+class Routers {
+public:
+    virtual ~Routers() = default;
+    /// [L]; copied. In force from the next route() on.
+    virtual void set(std::span<const LayerRouter> layers) = 0;
+};
+
+/// Routes T tokens at one layer. Pointers of shapes lead to the back end's memory.
+struct RouteCall {
+    Routers* routers = nullptr;        ///< made by the same back end
+    int layer = 0;                     ///< which of them
+    Rows logits;                       ///< [T, E]
+    int32_t* ids = nullptr;            ///< [T, k_stride]: best first, the rest of a row left alone
+    float* weights = nullptr;          ///< [T, k_stride]
+    int32_t* n_used = nullptr;         ///< [T]
+    int k_stride = 0;                  ///< at least the policy's experts_per_token()
+    int32_t* nonfinite = nullptr;      ///< becomes 1 when a logit is NaN or infinite
+};
+
 /// Mixture for T tokens: out[t] = Σ_j weights[t][j] Expert_{ids[t][j]}(x[t]) (summed in slot order) + shared_scale[t] Shared(x[t]).
-/// weigh_input: Σ_j Expert_{ids[t][j]}(weights[t][j] x[t]) instead.
+/// weigh_input: Σ_j Expert_{ids[t][j]}(weights[t][j] x[t]) instead. Pointers of shapes lead to the back end's memory.
 struct MoeCall {
     Rows x;                            ///< [T, D]
     const FfnWeights* experts = nullptr;
-    std::span<const int32_t> ids;      ///< [T, k_stride], row t uses the first n_used[t]
-    std::span<const float> weights;    ///< [T, k_stride]
-    std::span<const int32_t> n_used;   ///< [T]
+    const int32_t* ids = nullptr;      ///< [T, k_stride], row t uses the first n_used[t]
+    const float* weights = nullptr;    ///< [T, k_stride]
+    const int32_t* n_used = nullptr;   ///< [T]
     int k_stride = 0;
     bool weigh_input = false;
     const FfnWeights* shared = nullptr;     ///< null: none
-    std::span<const float> shared_scale;    ///< [T], or empty = 1
+    const float* shared_scale = nullptr;    ///< [T]; null = 1
     Rows out;                          ///< [T, D], overwritten
     Rows routed;                       ///< optional (data may be null): [T, D], the routed sum without the shared expert
 };
@@ -154,6 +182,11 @@ public:
     virtual void scale(Rows x, std::span<const float> factors) = 0;
     /// x = min(max(x, -limit), limit)
     virtual void clamp(Rows x, float limit) = 0;
+    /// x = 1 / (1 + exp(-x))
+    virtual void sigmoid(Rows x) = 0;
+    /// None set yet. Gone before this is.
+    virtual std::unique_ptr<Routers> make_routers() = 0;
+    virtual void route(const RouteCall& call) = 0;
     /// out = down(act(gate x, up x))
     virtual void ffn(const FfnWeights& weights, Rows x, Rows out) = 0;
     virtual void moe(const MoeCall& call) = 0;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/core/check.h"
-#include "engine/ops/ops.h"
+#include "engine/ops/host_routers.h"
 #include "engine/ops/rope_table.h"
 
 namespace gs {
@@ -187,6 +187,14 @@ public:
             for (int i = 0; i < x.n_cols; ++i) x.row(t)[i] = std::min(std::max(x.row(t)[i], -limit), limit);
     }
 
+    void sigmoid(Rows x) override {
+        for (int t = 0; t < x.n_rows; ++t)
+            for (int i = 0; i < x.n_cols; ++i) x.row(t)[i] = static_cast<float>(1 / (1 + std::exp(-static_cast<double>(x.row(t)[i]))));
+    }
+
+    std::unique_ptr<Routers> make_routers() override { return std::make_unique<HostRouters>(); }
+    void route(const RouteCall& call) override { static_cast<HostRouters*>(call.routers)->route(call); }
+
     void ffn(const FfnWeights& weights, Rows x, Rows out) override {
         for (int t = 0; t < x.n_rows; ++t) store(gated(weights, 0, widened(x.row(t), x.n_cols)), out.row(t));
     }
@@ -211,7 +219,7 @@ public:
             }
             if (call.routed.data) store(sum, call.routed.row(t));
             if (call.shared)
-                add_scaled(gated(*call.shared, 0, x), call.shared_scale.empty() ? 1.0f : call.shared_scale[static_cast<size_t>(t)]);
+                add_scaled(gated(*call.shared, 0, x), call.shared_scale ? call.shared_scale[t] : 1.0f);
             store(sum, call.out.row(t));
         }
     }

@@ -25,6 +25,7 @@ public:
     Sheet(const Sheet&) = delete;
     Sheet& operator=(const Sheet&) = delete;
     Rows rows() const { return m_rows; }
+    int32_t* integers() const { return reinterpret_cast<int32_t*>(m_rows.data); }
     std::vector<float> read() const {
         std::vector<float> values(size(), NAN);
         if (m_rows.data) m_ops.read(m_rows.data, values.data(), size());
@@ -36,6 +37,13 @@ private:
     Ops& m_ops;
     Rows m_rows;
 };
+
+/// The same 32 bits each.
+std::vector<float> as_floats(const std::vector<int32_t>& integers) {
+    std::vector<float> floats(integers.size());
+    std::memcpy(floats.data(), integers.data(), integers.size() * sizeof(float));
+    return floats;
+}
 
 class Checker {
 public:
@@ -190,8 +198,10 @@ private:
             };
             compare(fmt::format("ffn, {} tokens", n_tokens), n_tokens, 128, bound, on([&](Ops& ops, Rows in, Rows out) { ops.ffn(shared, in, out); }));
             compare(fmt::format("moe, {} tokens", n_tokens), n_tokens, 128, {4 * bound[0]}, on([&](Ops& ops, Rows in, Rows out) {
-                        ops.moe({.x = in, .experts = &experts, .ids = ids, .weights = weights, .n_used = n_used, .k_stride = 3, .shared = &shared,
-                                 .shared_scale = scales, .out = out});
+                        const Sheet which(ops, n_tokens, 3, as_floats(ids)), counts(ops, n_tokens, 1, as_floats(n_used));
+                        const Sheet by(ops, n_tokens, 3, weights), shared_by(ops, n_tokens, 1, scales);
+                        ops.moe({.x = in, .experts = &experts, .ids = which.integers(), .weights = by.rows().data, .n_used = counts.integers(), .k_stride = 3,
+                                 .shared = &shared, .shared_scale = shared_by.rows().data, .out = out});
                     }));
         }
         const std::vector<float> x = values(128);

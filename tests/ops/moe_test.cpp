@@ -68,9 +68,9 @@ protected:
         Matrix x(n_tokens, c.n_embd, 3), out(n_tokens, c.n_embd, 7), routed(n_tokens, c.n_embd);
         x.data = values(x.data.size());
         std::fill(out.data.begin(), out.data.end(), 5.0f);
-        MoeCall call{x.rows(), &experts.weights, in.ids, in.weights, in.n_used, c.k_stride, c.weigh_input};
+        MoeCall call{x.rows(), &experts.weights, in.ids.data(), in.weights.data(), in.n_used.data(), c.k_stride, c.weigh_input};
         if (c.shared) call.shared = &shared.weights;
-        if (c.scaled) call.shared_scale = in.shared_scale;
+        if (c.scaled) call.shared_scale = in.shared_scale.data();
         call.out = out.rows();
         if (c.routed) call.routed = routed.rows();
         m_ops->moe(call);
@@ -137,7 +137,7 @@ TEST_P(MoeTest, NoExpertUsedGivesZeroOrTheSharedExpertAlone) {
         Matrix x(n_tokens, 64), out(n_tokens, 64), alone(n_tokens, 64);
         x.data = values(x.data.size());
         std::fill(out.data.begin(), out.data.end(), 5.0f);
-        MoeCall call{x.rows(), &experts.weights, ids, weights, n_used, 2};
+        MoeCall call{x.rows(), &experts.weights, ids.data(), weights.data(), n_used.data(), 2};
         call.out = out.rows();
         m_ops->moe(call);
         for (const float v : out.data) EXPECT_EQ(v, 0.0f);
@@ -178,16 +178,16 @@ TEST_P(MoeTest, ATokensResultIsTheSameInAnyBatchToWithinRounding) {
     const MoeInput in = random_routing(shape, 12);
     Matrix x(12, 64), batch(12, 64), single(12, 64);
     x.data = values(x.data.size());
-    MoeCall call{x.rows(), &experts.weights, in.ids, in.weights, in.n_used, 4};
+    MoeCall call{x.rows(), &experts.weights, in.ids.data(), in.weights.data(), in.n_used.data(), 4};
     call.out = batch.rows();
     m_ops->moe(call);
     for (int t = 0; t < 12; ++t) {
         MoeCall one = call;
         one.x = x.rows().from(t, 1);
         one.out = single.rows().from(t, 1);
-        one.ids = std::span(in.ids).subspan(static_cast<size_t>(t) * 4, 4);
-        one.weights = std::span(in.weights).subspan(static_cast<size_t>(t) * 4, 4);
-        one.n_used = std::span(in.n_used).subspan(static_cast<size_t>(t), 1);
+        one.ids = in.ids.data() + t * 4;
+        one.weights = in.weights.data() + t * 4;
+        one.n_used = in.n_used.data() + t;
         m_ops->moe(one);
     }
     // Another order of summation may move a hidden value across a rounding step: each may be off by the bound of the whole network.

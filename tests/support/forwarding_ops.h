@@ -34,6 +34,9 @@ public:
     void copy(Rows from, Rows to) override { m_inner->copy(from, to); }
     void scale(Rows x, std::span<const float> factors) override { m_inner->scale(x, factors); }
     void clamp(Rows x, float limit) override { m_inner->clamp(x, limit); }
+    void sigmoid(Rows x) override { m_inner->sigmoid(x); }
+    std::unique_ptr<Routers> make_routers() override { return m_inner->make_routers(); }
+    void route(const RouteCall& call) override { m_inner->route(call); }
     void ffn(const FfnWeights& weights, Rows x, Rows out) override { m_inner->ffn(weights, x, out); }
     void moe(const MoeCall& call) override { m_inner->moe(call); }
     void all_experts(const FfnWeights& experts, Rows x, Rows out) override { m_inner->all_experts(experts, x, out); }

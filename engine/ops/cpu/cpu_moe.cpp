@@ -72,7 +72,7 @@ void CpuOps::list_branches(const MoeCall& call, int token) {
         m_branches.push_back({call.experts->expert(call.ids[j]), call.weigh_input ? 1.0f : weight, call.weigh_input ? weight : 1.0f});
     }
     if (!call.shared) return;
-    m_branches.push_back({*call.shared, call.shared_scale.empty() ? 1.0f : call.shared_scale[static_cast<size_t>(token)]});
+    m_branches.push_back({*call.shared, call.shared_scale ? call.shared_scale[token] : 1.0f});
 }
 
 /// One token: two regions, each over all of its branches.
@@ -224,7 +224,7 @@ void CpuOps::sum_slots(const MoeCall& call, const float* pairs) {
         }
         float* out = call.out.row(t);
         if (call.shared) {
-            const float scale = call.shared_scale.empty() ? 1.0f : call.shared_scale[static_cast<size_t>(t)];
+            const float scale = call.shared_scale ? call.shared_scale[t] : 1.0f;
             if (scale != 1.0f) m_kernels.set_scaled(out, out, n_cols, scale);
             m_kernels.add_scaled(out, sum, n_cols, 1.0f);
         } else {

@@ -172,6 +172,17 @@ void CpuOps::clamp(Rows x, float limit) {
     });
 }
 
+void CpuOps::sigmoid(Rows x) {
+    OpClock::Span span(m_clock, Op::kAdd);
+    for (int t = 0; t < x.n_rows; ++t)
+        for (int i = 0; i < x.n_cols; ++i) x.row(t)[i] = 1.0f / (1.0f + std::exp(-x.row(t)[i]));
+}
+
+void CpuOps::route(const RouteCall& call) {
+    OpClock::Span span(m_clock, Op::kRoute);
+    static_cast<HostRouters*>(call.routers)->route(call);
+}
+
 }  // namespace gs::cpu
 
 namespace gs {

@@ -13,7 +13,7 @@
 #include "engine/ops/cpu/scratch.h"
 #include "engine/ops/cpu/thread_pool.h"
 #include "engine/ops/cpu/tiled_weights.h"
-#include "engine/ops/ops.h"
+#include "engine/ops/host_routers.h"
 
 namespace gs::cpu {
 
@@ -44,6 +44,9 @@ public:
     void copy(Rows from, Rows to) override;
     void scale(Rows x, std::span<const float> factors) override;
     void clamp(Rows x, float limit) override;
+    void sigmoid(Rows x) override;
+    std::unique_ptr<Routers> make_routers() override { return std::make_unique<HostRouters>(); }
+    void route(const RouteCall& call) override;
     void ffn(const FfnWeights& weights, Rows x, Rows out) override;
     void moe(const MoeCall& call) override;
     void all_experts(const FfnWeights& experts, Rows x, Rows out) override;

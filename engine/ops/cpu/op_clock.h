@@ -9,7 +9,7 @@
 
 namespace gs::cpu {
 
-enum class Op { kEmbed, kNorm, kLinear, kRope, kStoreKv, kAttention, kAdd, kFfn, kMoe, kAllExperts, kCount };
+enum class Op { kEmbed, kNorm, kLinear, kRope, kStoreKv, kAttention, kAdd, kRoute, kFfn, kMoe, kAllExperts, kCount };
 
 class OpClock {
 public:
@@ -32,7 +32,7 @@ public:
 
     OpClock() { reset(); }
     void reset() {
-        static constexpr const char* kNames[] = {"embed", "norm", "linear", "rope", "store kv", "attention", "add", "ffn", "moe", "all experts"};
+        static constexpr const char* kNames[] = {"embed", "norm", "linear", "rope", "store kv", "attention", "add", "route", "ffn", "moe", "all experts"};
         for (size_t i = 0; i < m_times.size(); ++i) m_times[i] = {kNames[i]};
     }
     std::vector<Ops::OpTime> times() const { return {m_times.begin(), m_times.end()}; }

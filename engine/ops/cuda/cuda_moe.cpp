@@ -1,5 +1,8 @@
 // Gated networks: the experts of a layer, a dense one, all of them.
+#include <algorithm>
+
 #include "engine/ops/cuda/cuda_ops.h"
+#include "engine/ops/cuda/device_routers.h"
 #include "engine/ops/cuda/moe.cuh"
 
 namespace gs::cuda {
@@ -23,26 +26,31 @@ void CudaOps::ffn(const FfnWeights& weights, Rows x, Rows out) {
     operation.add_bytes(weights.gate.n_bytes() + weights.up.n_bytes() + weights.down.n_bytes());
 }
 
+std::unique_ptr<Routers> CudaOps::make_routers() {
+    use_device();
+    return std::make_unique<DeviceRouters>(m_errors, m_ring, m_device.index);
+}
+
+void CudaOps::route(const RouteCall& call) {
+    Operation operation(*this, Op::kRoute);
+    const DeviceRouter* routers = static_cast<DeviceRouters*>(call.routers)->on_device();
+    if (routers) cuda::route(m_stream, routers, call);
+}
+
 void CudaOps::moe(const MoeCall& call) {
     Operation operation(*this, Op::kMoe);
     DeviceFfn experts, shared;
     if (call.x.n_rows <= 0 || !on_device(*call.experts, experts) || (call.shared && !on_device(*call.shared, shared))) return;
-    DeviceMoe moe{.x = call.x, .experts = &experts, .k_stride = call.k_stride, .weigh_input = call.weigh_input};
-    moe.ids = m_ring.send(call.ids);
-    moe.weights = m_ring.send(call.weights);
-    moe.n_used = m_ring.send(call.n_used);
-    if (call.shared) moe.shared = &shared;
-    if (!call.shared_scale.empty()) moe.shared_scale = m_ring.send(call.shared_scale);
-    moe.out = call.out;
-    moe.routed = call.routed;
-    if (!moe.ids || !moe.weights || !moe.n_used) return;
+    const DeviceMoe moe{.x = call.x, .experts = &experts, .ids = call.ids, .weights = call.weights, .n_used = call.n_used, .k_stride = call.k_stride,
+                        .weigh_input = call.weigh_input, .shared = call.shared ? &shared : nullptr, .shared_scale = call.shared_scale, .out = call.out,
+                        .routed = call.routed};
     const size_t n_bytes = moe_workspace(moe, m_precision);
     std::byte* scratch = workspace(n_bytes);
     if (n_bytes == 0 || scratch) cuda::moe(m_stream, moe, m_precision, scratch);
-    size_t n_used = 0;
-    for (const int32_t n : call.n_used) n_used += static_cast<size_t>(n);
+    // How many experts a token used is known on the device only: as many as there is room for, and no more than there are.
+    const size_t n_most = std::min(static_cast<size_t>(call.k_stride) * static_cast<size_t>(call.x.n_rows), static_cast<size_t>(call.experts->gate.n_slabs));
     const auto slab_bytes = [](const FfnWeights& f) { return f.gate.slab_bytes() + f.up.slab_bytes() + f.down.slab_bytes(); };
-    operation.add_bytes(n_used * slab_bytes(*call.experts) + (call.shared ? slab_bytes(*call.shared) : 0));
+    operation.add_bytes(n_most * slab_bytes(*call.experts) + (call.shared ? slab_bytes(*call.shared) : 0));
 }
 
 void CudaOps::all_experts(const FfnWeights& experts, Rows x, Rows out) {

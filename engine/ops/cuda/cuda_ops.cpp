@@ -231,4 +231,9 @@ void CudaOps::clamp(Rows x, float limit) {
     clamp_rows(m_stream, x, limit);
 }
 
+void CudaOps::sigmoid(Rows x) {
+    Operation operation(*this, Op::kAdd);
+    sigmoid_rows(m_stream, x);
+}
+
 }  // namespace gs::cuda

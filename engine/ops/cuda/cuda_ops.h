@@ -49,6 +49,9 @@ public:
     void copy(Rows from, Rows to) override;
     void scale(Rows x, std::span<const float> factors) override;
     void clamp(Rows x, float limit) override;
+    void sigmoid(Rows x) override;
+    std::unique_ptr<Routers> make_routers() override;
+    void route(const RouteCall& call) override;
     void ffn(const FfnWeights& weights, Rows x, Rows out) override;
     void moe(const MoeCall& call) override;
     void all_experts(const FfnWeights& experts, Rows x, Rows out) override;

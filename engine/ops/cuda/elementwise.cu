@@ -37,6 +37,13 @@ __global__ void clamp_kernel(Rows x, float limit) {
     value = fminf(fmaxf(value, -limit), limit);
 }
 
+__global__ void sigmoid_kernel(Rows x) {
+    const int row = static_cast<int>(blockIdx.x), i = column();
+    if (i >= x.n_cols) return;
+    float& value = row_of(x, row)[i];
+    value = 1.0f / (1.0f + expf(-value));
+}
+
 }  // namespace
 
 void add_rows(cudaStream_t stream, Rows x, Rows y, float scale) {
@@ -53,6 +60,10 @@ void scale_rows(cudaStream_t stream, Rows x, const float* factors, float factor)
 
 void clamp_rows(cudaStream_t stream, Rows x, float limit) {
     if (!is_empty(x)) launch(clamp_kernel, grid_of(x), block_of(x), 0, stream, x, limit);
+}
+
+void sigmoid_rows(cudaStream_t stream, Rows x) {
+    if (!is_empty(x)) launch(sigmoid_kernel, grid_of(x), block_of(x), 0, stream, x);
 }
 
 }  // namespace gs::cuda

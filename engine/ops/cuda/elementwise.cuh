@@ -15,5 +15,7 @@ void copy_rows(cudaStream_t stream, Rows from, Rows to);
 void scale_rows(cudaStream_t stream, Rows x, const float* factors, float factor);
 /// x = min(max(x, -limit), limit)
 void clamp_rows(cudaStream_t stream, Rows x, float limit);
+/// x = 1 / (1 + exp(-x))
+void sigmoid_rows(cudaStream_t stream, Rows x);
 
 }  // namespace gs::cuda

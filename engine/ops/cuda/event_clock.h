@@ -11,7 +11,7 @@
 
 namespace gs::cuda {
 
-enum class Op { kEmbed, kNorm, kLinear, kRope, kStoreKv, kAttention, kAdd, kFfn, kMoe, kAllExperts, kCount };
+enum class Op { kEmbed, kNorm, kLinear, kRope, kStoreKv, kAttention, kAdd, kRoute, kFfn, kMoe, kAllExperts, kCount };
 
 class EventClock {
 public:

@@ -1,0 +1,31 @@
+// The router on the device: route() of engine/routing/router.h, whose contract it keeps (distinct experts, best first, equal ones by lower index, NaN
+// last, a mask above all) but for rounding: exponentials are the device's, sums over experts in warp order.
+//
+// A warp a token. What to do is read from device memory, so that a captured graph follows a change of policy.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "engine/ops/ops.h"
+
+namespace gs::cuda {
+
+/// LayerRouter as a kernel reads it.
+struct DeviceRouter {
+    int n_experts = 0, n_groups = 1, n_groups_used = 1;
+    int k = 0, native_k = 0;                   ///< experts of a token under the policy, and under none
+    ScoreFn score = ScoreFn::kSoftmax;
+    GroupScore group_score = GroupScore::kTop2Sum;
+    WeightRule weight_rule = WeightRule::kAsTrained;
+    bool soft = false, renormalise = false, select_by_logits = false, has_forced = false;
+    float norm_floor = 0, norm_epsilon = 0, scale = 1, temperature = 1;
+    const float* bias = nullptr;               ///< [E] on the device, or null
+    const uint8_t* flags = nullptr;            ///< [E] on the device: kMasked, kForced; or null
+};
+constexpr uint8_t kMasked = 1, kForced = 2;
+constexpr int kMostExperts = 1024;
+
+/// call.logits [T, E], E <= 1024; `routers` lie on the device.
+void route(cudaStream_t stream, const DeviceRouter* routers, const RouteCall& call);
+
+}  // namespace gs::cuda
