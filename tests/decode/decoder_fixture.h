@@ -65,7 +65,6 @@ public:
     void on_route(int moe_layer, int first_row, int n_rows, std::span<const float> logits, std::span<const int32_t> ids,
                   std::span<const float> weights, std::span<const int32_t> n_used, int k_stride) override {
         ++n_calls;
-        if (cancel_at_call == n_calls) flag.set();
         const size_t n_experts = logits.size() / static_cast<size_t>(n_rows);
         for (int r = 0; r < n_rows; ++r) {
             const auto at = static_cast<size_t>(r), k = static_cast<size_t>(n_used[at]), slot = at * static_cast<size_t>(k_stride);
@@ -77,7 +76,7 @@ public:
         }
     }
     std::vector<Row> rows;
-    int n_calls = 0, cancel_at_call = -1;
+    int n_calls = 0;
     CancelFlag flag;
 };
 

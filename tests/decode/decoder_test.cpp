@@ -147,12 +147,16 @@ TEST(DecoderCancel, EndsAfterTheLayerInWhichItIsSet) {
     for (int layer = 1; layer <= model->spec.n_layers; ++layer) {
         const auto decoder = make_decoder(model);
         RouteList routes;
-        routes.cancel_at_call = layer;
         decoder->set_sink(&routes);
+        int n_layers = 0;
+        decoder->set_tap([&](Tap what, int, int, int, std::span<const float>) {
+            if (what == Tap::kHidden && ++n_layers == layer) routes.flag.set();
+        });
         const Result<void> ran = decoder->forward(some_ids(*model, 8), 0, LogitRows::kLast, &routes.flag);
         ASSERT_FALSE(ran);
         EXPECT_EQ(ran.error().kind, ErrorKind::kCancelled);
-        EXPECT_EQ(routes.n_calls, layer);
+        EXPECT_EQ(n_layers, layer);
+        EXPECT_EQ(routes.n_calls, layer < model->spec.n_layers ? 0 : layer) << "nothing is told of a batch that did not get through";
     }
 }
 
