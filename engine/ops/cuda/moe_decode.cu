@@ -37,8 +37,15 @@ __device__ inline float bias_at(const float* bias, int slab, int n, int i) {
     return bias ? bias[static_cast<size_t>(slab) * static_cast<size_t>(n) + static_cast<size_t>(i)] : 0.0f;
 }
 
+// ptxas 13.0 spills four bytes on sm_80 when told of two blocks a multiprocessor, and on Blackwell when not.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 800
+#define GS_HIDDEN_BOUNDS __launch_bounds__(kRowThreads)
+#else
+#define GS_HIDDEN_BOUNDS __launch_bounds__(kRowThreads, 2)
+#endif
+
 /// hidden = act(gate x, up x): a block has some rows of one slot (y) of one token (z).
-__global__ void __launch_bounds__(kRowThreads, 2) hidden_kernel(const __grid_constant__ DecodeArgs a) {
+__global__ void GS_HIDDEN_BOUNDS hidden_kernel(const __grid_constant__ DecodeArgs a) {
     constexpr int R = kRowsAtOnce;
     float* staged = dynamic_shared<float>();
     const int slot = static_cast<int>(blockIdx.y), token = static_cast<int>(blockIdx.z), n_warps = static_cast<int>(blockDim.x) / kWarp;
