@@ -95,7 +95,8 @@ void take_super(Format format, const uint8_t* block, int v, GroupCodes& g) {
         case Format::kQ6_K: std::memcpy(g.scales, block + 192 + 2 * v, 2); break;
         case Format::kIQ4_XS:
             take_nibbles(block + 8 + 16 * v, g);
-            g.scales[0] = static_cast<uint8_t>(iq4_xs_scale(load_as<uint16_t>(block + 2), load_as<uint32_t>(block + 4), v));
+            unpack_eight_scales(load_as<uint16_t>(block + 2), load_as<uint32_t>(block + 4), six);
+            g.scales[0] = static_cast<uint8_t>(six[v] - 32);
             break;
         default: break;
     }
