@@ -45,6 +45,31 @@ static double measure_read_bandwidth(int n_threads) {
     return best;
 }
 
+/// Products per second of the back end's own kernels where nothing comes from memory: one of the model's matrices that a cache holds, times a batch.
+static double measure_product_limit(const gs::Decoder& decoder) {
+    constexpr size_t kMostBytes = 2u << 20;
+    constexpr int kTokens = 256, kCalls = 8;
+    gs::Ops& ops = decoder.ops();
+    gs::Weight chosen;
+    for (const gs::Weight& w : decoder.model().weights.matrices())
+        if (w && w.n_slabs == 1 && w.n_bytes() <= kMostBytes && w.slab_values() > chosen.slab_values() && gs::tensor_type_info(w.type).block_values > 1) chosen = w;
+    if (!chosen) return 0;
+    float* x = ops.allocate(static_cast<size_t>(kTokens) * static_cast<size_t>(chosen.n_in));
+    float* y = ops.allocate(static_cast<size_t>(kTokens) * static_cast<size_t>(chosen.n_out));
+    const gs::LinearCall call{.weight = &chosen, .out = {y, kTokens, chosen.n_out, chosen.n_out}};
+    double best = 0;
+    for (int i = 0; i < kCalls && x && y; i++) {
+        const auto start = Clock::now();
+        ops.linear({x, kTokens, chosen.n_in, chosen.n_in}, {&call, 1});
+        float done = 0;
+        ops.read(y, &done, 1);
+        best = std::max(best, static_cast<double>(chosen.slab_values()) * kTokens / seconds_since(start));
+    }
+    ops.release(x);
+    ops.release(y);
+    return best;
+}
+
 using OpTimes = std::vector<gs::Ops::OpTime>;
 
 static void add_times(OpTimes& sum, const OpTimes& more) {
@@ -54,6 +79,7 @@ static void add_times(OpTimes& sum, const OpTimes& more) {
             sum[i].seconds += more[i].seconds;
             sum[i].calls += more[i].calls;
             sum[i].weight_bytes += more[i].weight_bytes;
+            sum[i].products += more[i].products;
         }
 }
 
@@ -120,16 +146,24 @@ struct BenchOptions {
     bool window = false, json = false;
 };
 
+/// What a machine can do at most, measured: bytes read and products made a second.
+struct Limits {
+    double read = 0, products = 0;
+};
+
 /// What an op takes of a phase. Bytes are those of weights, in attention of keys and values.
-static Json op_json(const OpTimes& times, int n_tokens, double bandwidth) {
+static Json op_json(const OpTimes& times, int n_tokens, const Limits& limits) {
     double all = 0;
     for (const auto& t : times) all += t.seconds;
+    const auto share = [](double rate, double limit) { return limit > 0 ? rate / limit : 0; };
     Json ops = Json::array();
     for (const auto& t : times) {
         if (t.calls == 0) continue;
-        const double rate = t.seconds > 0 ? static_cast<double>(t.weight_bytes) / t.seconds : 0;
-        ops.push_back({{"op", t.op}, {"us_per_token", t.seconds / n_tokens * 1e6}, {"share_of_time", all > 0 ? t.seconds / all : 0}, {"calls", t.calls},
-                       {"GB_per_s", rate / 1e9}, {"share_of_read_limit", bandwidth > 0 ? rate / bandwidth : 0}});
+        const auto rate = [&](uint64_t n) { return t.seconds > 0 ? static_cast<double>(n) / t.seconds : 0; };
+        const double read = rate(t.weight_bytes), products = rate(t.products);
+        ops.push_back({{"op", t.op}, {"us_per_token", t.seconds / n_tokens * 1e6}, {"share_of_time", share(t.seconds, all)}, {"calls", t.calls},
+                       {"GB_per_s", read / 1e9}, {"share_of_read_limit", share(read, limits.read)},
+                       {"G_products_per_s", products / 1e9}, {"share_of_product_limit", share(products, limits.products)}});
     }
     return ops;
 }
@@ -159,6 +193,7 @@ static gs::Result<Json> bench_engine(const BenchOptions& o) {
     const gs::ModelCard card = gs::make_model_card(*decoder);
     const int n_threads = engine.n_threads ? engine.n_threads : static_cast<int>(std::thread::hardware_concurrency());
     const double bandwidth = measure_read_bandwidth(n_threads);
+    const Limits limits{bandwidth, measure_product_limit(*decoder)};
     const gs::ModelSpec& spec = decoder->model().spec;
     const double bytes = static_cast<double>(card.dense_bytes_per_token) +
                          static_cast<double>(card.expert_bytes) * spec.router.n_used * static_cast<double>(spec.moe_layers.size());
@@ -174,17 +209,21 @@ static gs::Result<Json> bench_engine(const BenchOptions& o) {
                 {"decode_tokens_per_s", {{"capture", rate}, {"no_capture", median(decode[0])}}},
                 {"bytes_per_token", bytes},
                 {"read_limit_GB_per_s", bandwidth / 1e9},
+                {"product_limit_G_per_s", limits.products / 1e9},
                 {"share_of_read_limit", bandwidth > 0 ? bytes * rate / bandwidth : 0},
                 {"memory", {{"anonymous", resident.anonymous}, {"mapped", resident.mapped}, {"file", card.file_bytes}, {"kv", card.kv_bytes}}},
-                {"prefill_ops", op_json(prefill_ops, o.n_prompt * 2 * o.repeats, bandwidth)},
-                {"decode_ops", op_json(decode_ops, o.n_decode * 2 * o.repeats, bandwidth)}};
+                {"prefill_ops", op_json(prefill_ops, o.n_prompt * 2 * o.repeats, limits)},
+                {"decode_ops", op_json(decode_ops, o.n_decode * 2 * o.repeats, limits)}};
 }
 
-static void print_ops(const char* phase, const Json& ops) {
-    fmt::print("{:<16}{:>12}{:>10}{:>12}{:>15}\n", phase, "us a token", "of time", "GB/s read", "of the limit");
-    for (const Json& op : ops)
-        fmt::print("  {:<14}{:>12.1f}{:>8.1f} %{:>12.1f}{:>13.0f} %\n", op["op"].get<std::string>(), op["us_per_token"].get<double>(),
-                   100 * op["share_of_time"].get<double>(), op["GB_per_s"].get<double>(), 100 * op["share_of_read_limit"].get<double>());
+/// A prompt is bound by products, decoding by reading.
+static void print_ops(const char* phase, const Json& ops, const char* unit, const char* rate, const char* share) {
+    fmt::print("{:<16}{:>12}{:>10}{:>15}{:>15}\n", phase, "us a token", "of time", unit, "of the limit");
+    for (const Json& op : ops) {
+        fmt::print("  {:<14}{:>12.1f}{:>8.1f} %", op["op"].get<std::string>(), op["us_per_token"].get<double>(), 100 * op["share_of_time"].get<double>());
+        if (op[rate].get<double>() > 0) fmt::print("{:>15.1f}{:>13.0f} %", op[rate].get<double>(), 100 * op[share].get<double>());
+        fmt::print("\n");
+    }
 }
 
 static void print_bench(const Json& b) {
@@ -200,8 +239,9 @@ static void print_bench(const Json& b) {
     const auto mb = [&](const char* key) { return static_cast<double>(m[key].get<uint64_t>()) / 1e6; };
     fmt::print("loaded in {:.2f} s, first token after {:.2f} s; resident {:.0f} MB of its own ({:.0f} MB keys and values) and {:.0f} MB of the {:.0f} MB file\n",
                b["load_s"].get<double>(), b["first_token_s"].get<double>(), mb("anonymous"), mb("kv"), mb("mapped"), mb("file"));
-    print_ops("prompt", b["prefill_ops"]);
-    print_ops("decode", b["decode_ops"]);
+    fmt::print("product limit, in cache: {:.1f} G products/s\n", b["product_limit_G_per_s"].get<double>());
+    print_ops("prompt", b["prefill_ops"], "G products/s", "G_products_per_s", "share_of_product_limit");
+    print_ops("decode", b["decode_ops"], "GB/s read", "GB_per_s", "share_of_read_limit");
 }
 
 static int bench(const BenchOptions& o) {

@@ -79,7 +79,7 @@ uint64_t work_bytes(const ModelSpec& spec) {
     const uint64_t latent = spec.is_mla() ? u(spec.mla.q_rank) + u(spec.query_width()) + u(spec.value_width()) : 0;
     const uint64_t attention = u(spec.n_heads) * u(spec.head_dim_k + spec.head_dim_v) + u(spec.n_kv_heads) * u(spec.head_dim_k + spec.head_dim_v) + latent;
     const uint64_t ffn = 2 * (u(spec.dense_ff) + u(spec.shared_ff) + u(spec.router.n_used) * u(spec.expert_ff));
-    const uint64_t routing = u(spec.router.n_experts) + 2 * u(spec.router.n_used);
+    const uint64_t routing = spec.moe_layers.size() * (3 * u(spec.router.n_experts) + 1);   // logits, ids, weights and a count at every layer
     // Residual stream, normed input, sub-layer output, routed and shared sums: five rows of the width.
     const uint64_t per_token = 5 * u(spec.n_embd) + attention + ffn + routing;
     return (kBatch * per_token + u(spec.n_vocab)) * sizeof(float);

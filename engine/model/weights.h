@@ -22,6 +22,7 @@ struct Weight {
 
     explicit operator bool() const { return data != nullptr; }
     size_t slab_bytes() const { return row_bytes * static_cast<size_t>(n_out); }
+    size_t slab_values() const { return static_cast<size_t>(n_in) * static_cast<size_t>(n_out); }
     size_t n_bytes() const { return slab_bytes() * static_cast<size_t>(n_slabs); }
     const std::byte* row(int o, int slab = 0) const {
         return data + (slab_bytes() + slab_gap) * static_cast<size_t>(slab) + row_bytes * static_cast<size_t>(o);

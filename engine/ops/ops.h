@@ -198,6 +198,7 @@ public:
         const char* op;
         double seconds = 0;
         uint64_t calls = 0, weight_bytes = 0;
+        uint64_t products = 0;         ///< multiplications with weights
     };
     virtual std::vector<OpTime> times() const { return {}; }
     virtual void reset_times() {}

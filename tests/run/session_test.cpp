@@ -28,6 +28,7 @@ class Watched {
 public:
     explicit Watched(bool reference = false)
         : session({.wake = [this] {
+                       if (m_look) m_look();
                        const std::lock_guard lock(m_mutex);
                        ++n_wakes;
                        m_changed.notify_all();
@@ -51,6 +52,19 @@ public:
             if (!m_changed.wait_for(lock, std::chrono::duration<double>(kPatience), [&] { return n_wakes != before; })) return nullptr;
         }
     }
+    /// Lets `act` give work to the idle session; the first state that fits, and be it there for a moment only: the thread that publishes looks itself.
+    template <class A, class F>
+    State first_while(A act, F fits) {
+        State first;
+        m_look = [&] {
+            const State state = session.latest();
+            if (!first && fits(*state)) first = state;
+        };
+        act();
+        EXPECT_TRUE(session.wait_idle(kPatience));
+        m_look = nullptr;
+        return first;
+    }
     State loaded(const char* name) {
         session.load_model(model_file(name));
         return idle();
@@ -59,6 +73,7 @@ public:
 private:
     std::mutex m_mutex;
     std::condition_variable m_changed;
+    std::function<void()> m_look;
 
 public:
     int n_wakes = 0;
@@ -96,8 +111,8 @@ TEST(Session, LoadsAndRuns) {
 TEST(Session, PublishesTheRunWhileItGrows) {
     Watched w(true);
     w.loaded("mixtral");
-    w.session.run(request("Hello World", 40));
-    const State live = w.until([](const SessionState& s) { return s.run && s.run->phase == RunPhase::kDecoding && s.run->timings.decode_tokens > 0; });
+    const State live = w.first_while([&] { w.session.run(request("Hello World", 40)); },
+                                     [](const SessionState& s) { return s.run && s.run->phase == RunPhase::kDecoding && s.run->timings.decode_tokens > 0; });
     ASSERT_TRUE(live);
     EXPECT_EQ(live->run->trace.n_tokens(), live->run->n_prompt_tokens + live->run->timings.decode_tokens);
     const int then = live->run->trace.n_tokens();
@@ -288,9 +303,11 @@ TEST(Session, ASweepLeavesAPausedRunAlone) {
 TEST(Session, ASweepWaitsForTheRunningRun) {
     Watched w(true);
     w.loaded("mixtral");
-    w.session.run(request("Hello World", 30));
-    w.session.request_sweep("A text for the sweep.", Policy{});
-    const State begun = w.until([](const SessionState& s) { return s.activity == Activity::kSweeping; });
+    const auto act = [&] {
+        w.session.run(request("Hello World", 30));
+        w.session.request_sweep("A text for the sweep.", Policy{});
+    };
+    const State begun = w.first_while(act, [](const SessionState& s) { return s.activity == Activity::kSweeping; });
     ASSERT_TRUE(begun);
     EXPECT_EQ(begun->run->phase, RunPhase::kFinished);
     EXPECT_TRUE(w.idle()->sweep->complete);

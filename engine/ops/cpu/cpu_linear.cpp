@@ -38,7 +38,10 @@ std::span<const LinearCall> CpuOps::best_form(std::span<const LinearCall> calls)
 void CpuOps::linear(Rows x, std::span<const LinearCall> named) {
     OpClock::Span span(m_clock, Op::kLinear);
     const std::span<const LinearCall> calls = best_form(named);
-    for (const LinearCall& call : calls) span.add_bytes(call.weight->n_bytes());
+    for (const LinearCall& call : calls) {
+        span.add_bytes(call.weight->n_bytes());
+        span.add_products(static_cast<size_t>(x.n_rows) * call.weight->slab_values());
+    }
     const bool fast = std::any_of(calls.begin(), calls.end(), [&](const LinearCall& call) { return is_fast(*call.weight); });
     take_inputs(x, fast, m_input_scratch, m_inputs);
     if (x.n_rows <= kGemvTokens) multiply_tokens(x, calls);

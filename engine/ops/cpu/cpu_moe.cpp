@@ -9,6 +9,7 @@ namespace {
 
 size_t round_up_16(int n) { return static_cast<size_t>((n + 15) / 16 * 16); }
 size_t ffn_bytes(const FfnWeights& f) { return f.gate.slab_bytes() + f.up.slab_bytes() + f.down.slab_bytes(); }
+size_t ffn_products(const FfnWeights& f) { return f.gate.slab_values() + f.up.slab_values() + f.down.slab_values(); }
 
 }  // namespace
 
@@ -244,7 +245,10 @@ void CpuOps::moe(const MoeCall& named) {
     if (n_tokens <= kGemvTokens) {
         for (int t = 0; t < n_tokens; ++t) {
             moe_token(call, t);
-            for (const Branch& b : m_branches) span.add_bytes(ffn_bytes(b.net));
+            for (const Branch& b : m_branches) {
+                span.add_bytes(ffn_bytes(b.net));
+                span.add_products(ffn_products(b.net));
+            }
         }
         return;
     }
@@ -254,13 +258,17 @@ void CpuOps::moe(const MoeCall& named) {
     moe_grouped(call);
     for (size_t e = 0; e + 1 < m_expert_begin.size(); ++e)
         if (m_expert_begin[e + 1] > m_expert_begin[e]) span.add_bytes(ffn_bytes(*call.experts));
-    if (call.shared) span.add_bytes(ffn_bytes(*call.shared));
+    span.add_products(static_cast<size_t>(m_expert_begin.back()) * ffn_products(*call.experts));
+    if (!call.shared) return;
+    span.add_bytes(ffn_bytes(*call.shared));
+    span.add_products(static_cast<size_t>(n_tokens) * ffn_products(*call.shared));
 }
 
 void CpuOps::ffn(const FfnWeights& named, Rows x, Rows out) {
     OpClock::Span span(m_clock, Op::kFfn);
     const FfnWeights weights = best_form(named);
     span.add_bytes(ffn_bytes(weights));
+    span.add_products(static_cast<size_t>(x.n_rows) * ffn_products(weights));
     if (x.n_rows > kGemvTokens) {
         take_inputs(x, is_fast(weights.gate) || is_fast(weights.up), m_input_scratch, m_inputs);
         ffn_panels(weights, out);

@@ -24,6 +24,7 @@ public:
         Span(const Span&) = delete;
         Span& operator=(const Span&) = delete;
         void add_bytes(size_t n) { m_time.weight_bytes += n; }
+        void add_products(size_t n) { m_time.products += n; }
 
     private:
         Ops::OpTime& m_time;

@@ -27,7 +27,7 @@ CudaOps::Operation::Operation(CudaOps& ops, Op op) : m_ops(ops), m_op(op) {
 }
 
 CudaOps::Operation::~Operation() {
-    m_ops.m_clock.end(m_op, m_weight_bytes);
+    m_ops.m_clock.end(m_op, m_weight_bytes, m_products);
     m_ops.m_errors.check_launch(EventClock::name_of(m_op));
     m_ops.m_weights.end_operation();
 }
@@ -129,6 +129,7 @@ void CudaOps::linear(Rows x, std::span<const LinearCall> calls) {
         products.push_back({m_weights.matrix(*call.weight), m_weights.vector(call.bias), call.out});
         if (!products.back().weight.data) return;
         operation.add_bytes(call.weight->n_bytes());
+        operation.add_products(static_cast<size_t>(x.n_rows) * call.weight->slab_values());
     }
     const size_t n_bytes = linear_workspace(x, products, m_precision);
     std::byte* scratch = workspace(n_bytes);

@@ -68,11 +68,12 @@ private:
         Operation(const Operation&) = delete;
         Operation& operator=(const Operation&) = delete;
         void add_bytes(size_t n) { m_weight_bytes += n; }
+        void add_products(size_t n) { m_products += n; }
 
     private:
         CudaOps& m_ops;
         Op m_op;
-        size_t m_weight_bytes = 0;
+        size_t m_weight_bytes = 0, m_products = 0;
     };
     /// Cosines and sines of some positions, the same for q, k and every layer of a step that rotates alike.
     struct Angles {

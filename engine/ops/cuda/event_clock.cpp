@@ -37,10 +37,11 @@ void EventClock::begin(Op op) {
     m_pending.push_back(p);
 }
 
-void EventClock::end(Op op, size_t weight_bytes) {
+void EventClock::end(Op op, size_t weight_bytes, size_t products) {
     Ops::OpTime& time = m_times[static_cast<size_t>(op)];
     ++time.calls;
     time.weight_bytes += weight_bytes;
+    time.products += products;
     if (m_running && m_pending.back().end) (void)cudaEventRecord(m_pending.back().end, m_stream);
 }
 

@@ -22,7 +22,7 @@ public:
 
     static const char* name_of(Op op);
     void begin(Op op);
-    void end(Op op, size_t weight_bytes);
+    void end(Op op, size_t weight_bytes, size_t products);
     /// Waits for the device.
     std::vector<Ops::OpTime> times();
     void reset();
