@@ -216,7 +216,7 @@ struct OpsOptions {
 std::unique_ptr<Ops> make_reference_ops();
 /// SIMD and threads, chosen for this processor. The environment variable GATESCOPE_SIMD (e.g. "avx2") forces a lower instruction set.
 std::unique_ptr<Ops> make_cpu_ops(const OpsOptions& options);
-/// Instruction sets make_cpu_ops can use here, best first, as accepted by GATESCOPE_SIMD: "avx3_dl", "avx3", "avx2", "sse4", …
+/// Instruction sets make_cpu_ops can use here, best first, as accepted by GATESCOPE_SIMD: "amx", "avx3_dl", "avx3", "avx2", "sse4", …
 std::vector<std::string> cpu_instruction_sets();
 
 }  // namespace gs

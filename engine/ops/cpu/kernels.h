@@ -111,5 +111,7 @@ void add_fast_panel_kernels(Kernels& kernels, int64_t target);
 void add_attention_kernels(Kernels& kernels, int64_t target);
 bool vnni_supported();
 void add_vnni_kernels(Kernels& kernels);   ///< replaces the fast product; needs vnni_supported()
+bool amx_supported();                      ///< asks the system for the tiles, once for the process
+void add_amx_kernels(Kernels& kernels);    ///< replaces the VNNI product of panels; needs amx_supported()
 
 }  // namespace gs::cpu

@@ -80,6 +80,11 @@ void vnni_gemm(const std::byte* panel, const Weight& w, int n_rows, const std::b
 void vnni_pack_tiles(const Weight& w, int row_begin, int row_end, std::byte* panel);
 constexpr int kVnniPanelRows = 32;
 
+// vnni_amx_emulated.cpp
+/// MatmulKernels::gemm as AMX would do it, without AMX; for tests.
+void amx_emulated_gemm(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out,
+                       ptrdiff_t stride);
+
 // vnni_tiles.cpp
 void vnni_tile(const Weight& w, int row_begin, int row_end, std::byte* tiles);
 void vnni_gemv_tiles(const Weight& w, int row_begin, int row_end, const std::byte* input, float* out);
