@@ -1,12 +1,14 @@
-// The AMX product, which no processor at hand can run: over emulated tiles against that of VNNI, bit by bit. On a processor with AMX the set "amx"
-// is one of all_backends() and so of every other test here.
-#if defined(__x86_64__)
+// The AMX product, which no processor at hand can run, against that of VNNI, bit by bit: over emulated tiles, and as machine code whose tile
+// instructions are carried out by a signal handler. On a processor with AMX the machine code runs as it is, and the set "amx" is one of
+// all_backends() and so of every other test here.
+#if defined(__x86_64__) && defined(__linux__)
 #include <algorithm>
 #include <bit>
 #include <numeric>
 
 #include "engine/ops/cpu/scratch.h"
 #include "engine/ops/cpu/vnni_input.h"
+#include "tests/ops/amx_trap.h"
 #include "tests/ops/backends.h"
 
 namespace gs::test {
@@ -104,6 +106,14 @@ TEST_F(AmxGemm, GoesOnFromPartToPart) {
         const OwnedWeight w(type, 1280, 32, m_random);
         expect_equal(cpu::amx_emulated_gemm, m_vnni.fast, w.weight, 32, {37});
     }
+}
+
+TEST_F(AmxGemm, AsMachineCodeEqualsThatOfVnniToTheBit) {
+    const AmxTrap trap;
+    cpu::Kernels amx = m_vnni;
+    cpu::add_amx_kernels(amx);
+    expect_equal_of_every_type(amx.fast.gemm, {1, 3}, {16, 32}, {5, 37});
+    EXPECT_TRUE(cpu::amx_supported() || trap.n_instructions() > 1000);
 }
 
 TEST_F(AmxGemm, EqualsThatOfVnniWithPanelsOfTiles) {
