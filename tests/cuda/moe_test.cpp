@@ -5,19 +5,12 @@
 #include "engine/ops/cuda/moe.cuh"
 #include "tests/cuda/device_data.h"
 #include "tests/cuda_emulation/emulation.h"
+#include "tests/ops/moe_case.h"
 
 namespace gs::test {
 namespace {
 
 using T = TensorType;
-
-struct MoeCase {
-    TensorType gate_up, down;
-    int n_embd, width, n_experts, k_stride;
-    bool shared, scaled, routed;
-    Activation activation = Activation::kSilu;
-    bool bias = false, weigh_input = false;
-};
 
 std::vector<float> vector_of(const Weight& w) {
     std::vector<float> all;
@@ -44,11 +37,6 @@ struct DeviceNetwork {
     cuda::DeviceFfn ffn;
 };
 
-struct Routing {
-    std::vector<int32_t> ids, n_used;
-    std::vector<float> weights, shared_scale;
-};
-
 class CudaMoe : public testing::TestWithParam<Precision> {
 protected:
     std::mt19937 m_random{20240609};
@@ -57,38 +45,8 @@ protected:
         return n_tokens > cuda::kDecodeTokens && cuda::product_of(cuda::format_of(type), GetParam()) == cuda::Product::kInt8;
     }
 
-    /// 0 to k_stride experts a token, distinct, in random order. Unused slots hold what must not be read.
-    Routing random_routing(const MoeCase& c, int n_tokens) {
-        Routing in;
-        for (int t = 0; t < n_tokens; ++t) {
-            std::vector<int32_t> order(static_cast<size_t>(c.n_experts));
-            for (int e = 0; e < c.n_experts; ++e) order[static_cast<size_t>(e)] = e;
-            std::shuffle(order.begin(), order.end(), m_random);
-            in.n_used.push_back(t == 0 ? c.k_stride : static_cast<int32_t>(m_random() % static_cast<unsigned>(c.k_stride + 1)));
-            for (int j = 0; j < c.k_stride; ++j) {
-                in.ids.push_back(j < in.n_used.back() ? order[static_cast<size_t>(j)] : -1);
-                in.weights.push_back(j < in.n_used.back() ? uniform(0, 1) : NAN);
-            }
-            in.shared_scale.push_back(uniform(0, 1));
-        }
-        return in;
-    }
-
-    Bounded routed_sum(const MoeCase& c, const OwnedFfn& experts, const Routing& in, const float* x, int t, int n_tokens) {
-        const auto n = static_cast<size_t>(c.n_embd);
-        Bounded sum{std::vector<double>(n), std::vector<double>(n)};
-        for (int j = 0; j < in.n_used[static_cast<size_t>(t)]; ++j) {
-            const size_t slot = static_cast<size_t>(t * c.k_stride + j);
-            const double weight = static_cast<double>(in.weights[slot]);
-            Bounded input = exactly(x, c.n_embd);
-            if (c.weigh_input)
-                for (size_t i = 0; i < n; ++i) {
-                    input.value[i] *= weight;
-                    input.bound[i] = 2 * kEpsilon * std::fabs(input.value[i]);
-                }
-            accumulate(sum, bounded_ffn(experts, in.ids[slot], input, rounds(c.gate_up, n_tokens), rounds(c.down, n_tokens)), c.weigh_input ? 1 : weight);
-        }
-        return sum;
+    Bounded routed_sum(const MoeCase& c, const OwnedFfn& experts, const MoeInput& in, const float* x, int t, int n_tokens) {
+        return test::routed_sum(c, experts, in, x, t, rounds(c.gate_up, n_tokens), rounds(c.down, n_tokens));
     }
 
     void check(const MoeCase& c, int n_tokens) {
@@ -97,7 +55,7 @@ protected:
             f->weights.activation = c.activation;
             if (c.bias) f->use_bias();
         }
-        const Routing in = random_routing(c, n_tokens);
+        const MoeInput in = random_routing(c, n_tokens, m_random);
         Matrix x(n_tokens, c.n_embd, 3), out(n_tokens, c.n_embd, 7), routed(n_tokens, c.n_embd);
         for (float& v : x.data) v = uniform(-1, 1);
         std::fill(out.data.begin(), out.data.end(), 5.0f);
@@ -115,7 +73,7 @@ protected:
         }
     }
 
-    void run(const MoeCase& c, const OwnedFfn& experts, const OwnedFfn& shared, const Routing& in, const Matrix& x, Matrix& out, Matrix& routed) {
+    void run(const MoeCase& c, const OwnedFfn& experts, const OwnedFfn& shared, const MoeInput& in, const Matrix& x, Matrix& out, Matrix& routed) {
         const DeviceNetwork device_experts(experts), device_shared(shared);
         const OnDevice<int32_t> ids(in.ids), n_used(in.n_used);
         const OnDevice<float> weights(in.weights), scale(in.shared_scale);
@@ -252,7 +210,7 @@ TEST_P(CudaMoe, ResultsDoNotDependOnTheOrderOfThreads) {
     const MoeCase c{T::kQ4_0, T::kQ5_1, 96, 64, 7, 3, true, true, true};
     for (const int n_tokens : {2, 30}) {
         const OwnedFfn experts(c.gate_up, c.down, c.n_embd, c.width, m_random, c.n_experts), shared(c.gate_up, c.down, c.n_embd, 2 * c.width, m_random);
-        const Routing in = random_routing(c, n_tokens);
+        const MoeInput in = random_routing(c, n_tokens, m_random);
         Matrix x(n_tokens, c.n_embd), out(n_tokens, c.n_embd), routed(n_tokens, c.n_embd);
         for (float& v : x.data) v = uniform(-1, 1);
         std::vector<float> first;

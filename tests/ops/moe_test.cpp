@@ -1,60 +1,15 @@
 // Mixtures: every back end against f64, with bounds carried through gate, up and down.
 #include <algorithm>
 
-#include "tests/ops/backends.h"
+#include "tests/ops/moe_case.h"
 
 namespace gs::test {
 namespace {
 
-struct MoeCase {
-    TensorType gate_up, down;
-    int n_embd, width, n_experts, k_stride;
-    bool shared, scaled, routed;
-    Activation activation = Activation::kSilu;
-    bool bias = false, weigh_input = false;
-};
-
-struct MoeInput {
-    std::vector<int32_t> ids, n_used;
-    std::vector<float> weights, shared_scale;
-};
-
 class MoeTest : public OpsTest {
 protected:
-    /// 0 to k_stride experts a token, distinct, in random order.
-    MoeInput random_routing(const MoeCase& c, int n_tokens) {
-        MoeInput in;
-        for (int t = 0; t < n_tokens; ++t) {
-            std::vector<int32_t> order(static_cast<size_t>(c.n_experts));
-            for (int e = 0; e < c.n_experts; ++e) order[static_cast<size_t>(e)] = e;
-            std::shuffle(order.begin(), order.end(), m_random);
-            in.n_used.push_back(t == 0 ? c.k_stride : static_cast<int32_t>(m_random() % static_cast<unsigned>(c.k_stride + 1)));
-            for (int j = 0; j < c.k_stride; ++j) {
-                // Unused slots hold what must not be read.
-                in.ids.push_back(j < in.n_used.back() ? order[static_cast<size_t>(j)] : -1);
-                in.weights.push_back(j < in.n_used.back() ? uniform(0, 1) : NAN);
-            }
-            in.shared_scale.push_back(uniform(0, 1));
-        }
-        return in;
-    }
-
-    /// What the experts of token t add up to.
     Bounded routed_sum(const MoeCase& c, const OwnedFfn& experts, const MoeInput& in, const float* x, int t) {
-        const Bounded row = exactly(x, c.n_embd);
-        Bounded sum{std::vector<double>(static_cast<size_t>(c.n_embd)), std::vector<double>(static_cast<size_t>(c.n_embd))};
-        for (int j = 0; j < in.n_used[static_cast<size_t>(t)]; ++j) {
-            const size_t slot = static_cast<size_t>(t * c.k_stride + j);
-            const double weight = static_cast<double>(in.weights[slot]);
-            Bounded input = row;
-            if (c.weigh_input)
-                for (size_t i = 0; i < input.value.size(); ++i) {
-                    input.value[i] *= weight;
-                    input.bound[i] = 2 * kEpsilon * std::fabs(input.value[i]);   // one rounding, whichever of input and product is scaled
-                }
-            accumulate(sum, bounded_ffn(experts, in.ids[slot], input, rounds(c.gate_up), rounds(c.down)), c.weigh_input ? 1 : weight);
-        }
-        return sum;
+        return test::routed_sum(c, experts, in, x, t, rounds(c.gate_up), rounds(c.down));
     }
 
     void check(const MoeCase& c, int n_tokens) {
@@ -64,7 +19,7 @@ protected:
             f->weights.activation = c.activation;
             if (c.bias) f->use_bias();
         }
-        const MoeInput in = random_routing(c, n_tokens);
+        const MoeInput in = random_routing(c, n_tokens, m_random);
         Matrix x(n_tokens, c.n_embd, 3), out(n_tokens, c.n_embd, 7), routed(n_tokens, c.n_embd);
         x.data = values(x.data.size());
         std::fill(out.data.begin(), out.data.end(), 5.0f);
@@ -175,7 +130,7 @@ TEST_P(MoeTest, EveryExpertOnOneInputEqualsEachAlone) {
 TEST_P(MoeTest, ATokensResultIsTheSameInAnyBatchToWithinRounding) {
     const OwnedFfn experts(TensorType::kIQ4_NL, TensorType::kIQ4_NL, 64, 32, m_random, 8);
     const MoeCase shape{TensorType::kIQ4_NL, TensorType::kIQ4_NL, 64, 32, 8, 4, false, false, false};
-    const MoeInput in = random_routing(shape, 12);
+    const MoeInput in = random_routing(shape, 12, m_random);
     Matrix x(12, 64), batch(12, 64), single(12, 64);
     x.data = values(x.data.size());
     MoeCall call{x.rows(), &experts.weights, in.ids.data(), in.weights.data(), in.n_used.data(), 4};
