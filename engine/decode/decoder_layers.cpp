@@ -116,16 +116,18 @@ void Decoder::Impl::tap_experts(int l, int n_rows, int first_row, const float* g
 void Decoder::Impl::hand_over_routing(int n_rows, int first_row) {
     const auto n = static_cast<size_t>(n_rows), n_experts = static_cast<size_t>(spec().router.n_experts), n_layers = routing.k.size();
     const auto n_slots = static_cast<size_t>(routing.first_slot.back());
-    std::vector<float> router_logits(n_layers * n * n_experts), weights(n * n_slots);
-    std::vector<int32_t> ids(n * n_slots), n_used(n_layers * n);
-    ops->read(routing.logits.data(), router_logits.data(), router_logits.size());
-    ops->read(routing.weights.data(), weights.data(), weights.size());
-    ops->read(routing.ids.data(), reinterpret_cast<float*>(ids.data()), ids.size());
-    ops->read(routing.n_used.data(), reinterpret_cast<float*>(n_used.data()), n_used.size());
+    const auto bring = [&](const OpsBuffer& from, auto& to, size_t size) {
+        to.resize(size);
+        ops->read(from.data(), reinterpret_cast<float*>(to.data()), size);
+    };
+    bring(routing.logits, routing.host_logits, n_layers * n * n_experts);
+    bring(routing.weights, routing.host_weights, n * n_slots);
+    bring(routing.ids, routing.host_ids, n * n_slots);
+    bring(routing.n_used, routing.host_n_used, n_layers * n);
     for (size_t m = 0; m < n_layers; ++m) {
         const size_t slots = static_cast<size_t>(routing.first_slot[m]) * n, n_here = static_cast<size_t>(routing.k[m]) * n;
-        sink->on_route(static_cast<int>(m), first_row, n_rows, std::span(router_logits).subspan(m * n * n_experts, n * n_experts),
-                       std::span(ids).subspan(slots, n_here), std::span(weights).subspan(slots, n_here), std::span(n_used).subspan(m * n, n), routing.k[m]);
+        sink->on_route(static_cast<int>(m), first_row, n_rows, std::span<const float>(routing.host_logits).subspan(m * n * n_experts, n * n_experts),
+                       std::span<const int32_t>(routing.host_ids).subspan(slots, n_here), std::span<const float>(routing.host_weights).subspan(slots, n_here), std::span<const int32_t>(routing.host_n_used).subspan(m * n, n), routing.k[m]);
     }
 }
 

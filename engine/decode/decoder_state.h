@@ -41,6 +41,8 @@ struct BatchRouting {
     std::unique_ptr<Routers> routers;
     std::vector<int> k;                   ///< [M] slots of a token
     std::vector<int> first_slot;          ///< [M + 1] sums of k
+    std::vector<float> host_logits, host_weights;     ///< what the sink is shown, kept between batches for their memory
+    std::vector<int32_t> host_ids, host_n_used;
 
     static int32_t* integers(const OpsBuffer& buffer) { return reinterpret_cast<int32_t*>(buffer.data()); }
     bool allocate(Ops& ops, size_t n_layers, size_t n_rows, size_t n_experts);

@@ -21,13 +21,12 @@ inline T load_as(const void* p) {
 inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 inline constexpr int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/// Q4_K, Q5_K: twelve bytes to eight scales (out[0..7]) and eight minima (out[8..15]) of six bits, written eight at once because they are read so.
+/// Q4_K, Q5_K: twelve bytes to eight scales (out[0..7]) and eight minima (out[8..15]) of six bits.
 inline void unpack_scales_and_minima(const void* packed, uint8_t* out) {
     uint32_t in[3];
     std::memcpy(in, packed, sizeof in);
-    const auto eight = [](uint32_t low, uint32_t high) { return low | static_cast<uint64_t>(high) << 32; };
-    const uint64_t words[2] = {eight(in[0] & 0x3f3f3f3fu, (in[2] & 0x0f0f0f0fu) | (in[0] >> 6 & 0x03030303u) << 4),
-                               eight(in[1] & 0x3f3f3f3fu, (in[2] >> 4 & 0x0f0f0f0fu) | (in[1] >> 6 & 0x03030303u) << 4)};
+    const uint32_t words[4] = {in[0] & 0x3f3f3f3fu, (in[2] & 0x0f0f0f0fu) | (in[0] >> 6 & 0x03030303u) << 4, in[1] & 0x3f3f3f3fu,
+                               (in[2] >> 4 & 0x0f0f0f0fu) | (in[1] >> 6 & 0x03030303u) << 4};
     std::memcpy(out, words, sizeof words);
 }
 

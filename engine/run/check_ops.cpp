@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "engine/model/tensor_type.h"
+#include "engine/ops/rounding.h"
 
 namespace gs {
 namespace {
@@ -143,7 +144,7 @@ private:
                     }
                     // A minimum may be summed apart from its scale: terms are then up to twice the largest value.
                     sum += (static_cast<double>(n) + 8) * kEpsilon * (products + 2 * 32 * largest_w * largest_x * (rounds ? 1 : 0.1));
-                    if (rounds) sum += weights * largest_x * (0.5 / 16256 + 4 * kEpsilon);
+                    if (rounds) sum += weights * largest_x * (0.5 / kLargestRounded + 4 * kEpsilon);
                 }
                 bound[static_cast<size_t>(t) * static_cast<size_t>(w.n_out) + static_cast<size_t>(o)] = sum;
             }

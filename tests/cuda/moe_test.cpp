@@ -45,10 +45,6 @@ protected:
         return n_tokens > cuda::kDecodeTokens && cuda::product_of(cuda::format_of(type), GetParam()) == cuda::Product::kInt8;
     }
 
-    Bounded routed_sum(const MoeCase& c, const OwnedFfn& experts, const MoeInput& in, const float* x, int t, int n_tokens) {
-        return test::routed_sum(c, experts, in, x, t, rounds(c.gate_up, n_tokens), rounds(c.down, n_tokens));
-    }
-
     void check(const MoeCase& c, int n_tokens) {
         OwnedFfn experts(c.gate_up, c.down, c.n_embd, c.width, m_random, c.n_experts), shared(c.gate_up, c.down, c.n_embd, 2 * c.width, m_random);
         for (OwnedFfn* f : {&experts, &shared}) {
@@ -60,17 +56,7 @@ protected:
         for (float& v : x.data) v = uniform(-1, 1);
         std::fill(out.data.begin(), out.data.end(), 5.0f);
         run(c, experts, shared, in, x, out, routed);
-        for (int t = 0; t < n_tokens; ++t) {
-            const std::string what = "token " + std::to_string(t) + " of " + std::to_string(n_tokens) + " " + tensor_type_info(c.gate_up).name;
-            Bounded sum = routed_sum(c, experts, in, x.rows().row(t), t, n_tokens);
-            if (c.routed) expect_within(routed.rows().row(t), sum, what + " routed");
-            if (c.shared)
-                accumulate(sum, bounded_ffn(shared, 0, exactly(x.rows().row(t), c.n_embd), rounds(c.gate_up, n_tokens), rounds(c.down, n_tokens)),
-                           c.scaled ? in.shared_scale[static_cast<size_t>(t)] : 1.0f);
-            expect_within(out.rows().row(t), sum, what);
-            for (int i = c.n_embd; i < out.stride; ++i) ASSERT_EQ(out.rows().row(t)[i], 5.0f);
-            if (HasFatalFailure()) return;
-        }
+        expect_mixture(c, experts, shared, in, x, out, routed, rounds(c.gate_up, n_tokens), rounds(c.down, n_tokens));
     }
 
     void run(const MoeCase& c, const OwnedFfn& experts, const OwnedFfn& shared, const MoeInput& in, const Matrix& x, Matrix& out, Matrix& routed) {

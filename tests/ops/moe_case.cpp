@@ -39,4 +39,19 @@ Bounded routed_sum(const MoeCase& c, const OwnedFfn& experts, const MoeInput& in
     return sum;
 }
 
+void expect_mixture(const MoeCase& c, const OwnedFfn& experts, const OwnedFfn& shared, const MoeInput& in, Matrix& x, Matrix& out, Matrix& routed,
+                    bool gate_rounds, bool down_rounds) {
+    for (int t = 0; t < x.n_rows; ++t) {
+        const std::string what = "token " + std::to_string(t) + " of " + std::to_string(x.n_rows) + " " + tensor_type_info(c.gate_up).name;
+        const float* row = x.rows().row(t);
+        Bounded sum = routed_sum(c, experts, in, row, t, gate_rounds, down_rounds);
+        if (c.routed) expect_within(routed.rows().row(t), sum, what + " routed");
+        if (c.shared)
+            accumulate(sum, bounded_ffn(shared, 0, exactly(row, c.n_embd), gate_rounds, down_rounds), c.scaled ? in.shared_scale[static_cast<size_t>(t)] : 1.0f);
+        expect_within(out.rows().row(t), sum, what);
+        for (int i = c.n_embd; i < out.stride; ++i) ASSERT_EQ(out.rows().row(t)[i], 5.0f);
+        if (testing::Test::HasFatalFailure()) return;
+    }
+}
+
 }  // namespace gs::test

@@ -25,4 +25,8 @@ MoeInput random_routing(const MoeCase& c, int n_tokens, std::mt19937& random);
 /// Of token t, whose input is x [n_embd]. gate_rounds, down_rounds: the products with these matrices round their input.
 Bounded routed_sum(const MoeCase& c, const OwnedFfn& experts, const MoeInput& in, const float* x, int t, bool gate_rounds, bool down_rounds);
 
+/// Whether out, and where the case has it routed, hold what each token's experts add up to, and the gaps between rows of out the 5 they held.
+void expect_mixture(const MoeCase& c, const OwnedFfn& experts, const OwnedFfn& shared, const MoeInput& in, Matrix& x, Matrix& out, Matrix& routed,
+                    bool gate_rounds, bool down_rounds);
+
 }  // namespace gs::test

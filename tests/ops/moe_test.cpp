@@ -29,16 +29,7 @@ protected:
         call.out = out.rows();
         if (c.routed) call.routed = routed.rows();
         m_ops->moe(call);
-        for (int t = 0; t < n_tokens; ++t) {
-            const std::string what = "token " + std::to_string(t) + " of " + std::to_string(n_tokens) + " " + tensor_type_info(c.gate_up).name;
-            Bounded sum = routed_sum(c, experts, in, x.rows().row(t), t);
-            if (c.routed) expect_within(routed.rows().row(t), sum, what + " routed");
-            if (c.shared)
-                accumulate(sum, bounded_ffn(shared, 0, exactly(x.rows().row(t), c.n_embd), rounds(c.gate_up), rounds(c.down)),
-                           c.scaled ? in.shared_scale[static_cast<size_t>(t)] : 1.0f);
-            expect_within(out.rows().row(t), sum, what);
-            if (HasFatalFailure()) return;
-        }
+        expect_mixture(c, experts, shared, in, x, out, routed, rounds(c.gate_up), rounds(c.down));
     }
 };
 

@@ -3,13 +3,12 @@
 
 #include "engine/core/check.h"
 #include "engine/ops/cpu/cpu_ops.h"
+#include "engine/ops/ffn_sizes.h"
 
 namespace gs::cpu {
 namespace {
 
 size_t round_up_16(int n) { return static_cast<size_t>((n + 15) / 16 * 16); }
-size_t ffn_bytes(const FfnWeights& f) { return f.gate.slab_bytes() + f.up.slab_bytes() + f.down.slab_bytes(); }
-size_t ffn_products(const FfnWeights& f) { return f.gate.slab_values() + f.up.slab_values() + f.down.slab_values(); }
 
 }  // namespace
 

@@ -12,7 +12,7 @@
 
 #include "engine/ops/cpu/fast_input-inl.h"
 #include "engine/ops/cpu/kernels.h"
-#include "engine/ops/cpu/rounding.h"
+#include "engine/ops/rounding.h"
 #include "engine/ops/cpu/unpack-inl.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -133,7 +133,7 @@ HWY_INLINE void AddRuns(const PanelRun<kRun>* panel, int begin, int end, int fir
         auto odd = hn::Zero(d32);  // stays zero on these instruction sets
         const int16_t* weights = panel[run].values[0][first_row];
 #pragma GCC unroll 4
-        for (int i = 0; i < kRun / 2; ++i) {  // not unrolled: with 16 registers a sum would live in memory
+        for (int i = 0; i < kRun / 2; ++i) {
             hn::Vec<decltype(d16)> w[kVectors];
 #pragma GCC unroll 2
             for (int v = 0; v < kVectors; ++v) w[v] = hn::Load(d16, weights + i * kPanelRows * 2 + 2 * v * lanes);
@@ -168,7 +168,7 @@ HWY_INLINE void AddPart(const PanelRun<kRun>* panel, int begin, int end, const I
 }
 
 template <int kRun, bool kMin>
-HWY_INLINE void MultiplyPanel(const std::byte* panel, int n_in, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
+void MultiplyPanel(const std::byte* panel, int n_in, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
     constexpr int kTokens = 32;         // per pass over the panel
     const auto* runs = reinterpret_cast<const PanelRun<kRun>*>(panel);
     const int n_runs = n_in / kRun;
@@ -189,15 +189,10 @@ HWY_INLINE void MultiplyPanel(const std::byte* panel, int n_in, int n_rows, cons
     }
 }
 
-template <int kRun, bool kMin>
-void Multiply(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
-    MultiplyPanel<kRun, kMin>(panel, w.n_in, n_rows, inputs, n_tokens, out, stride);
-}
-
 void Gemm(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride) {
     for_quantized(w.type, [&]<TensorType kType>() {
         using T = BlockTraits<kType>;
-        Multiply<T::kRun, T::kMin != 0>(panel, w, n_rows, inputs, n_tokens, out, stride);
+        MultiplyPanel<T::kRun, T::kMin != 0>(panel, w.n_in, n_rows, inputs, n_tokens, out, stride);
     });
 }
 

@@ -10,7 +10,7 @@
 
 #include "engine/core/check.h"
 #include "engine/model/block_scales.h"
-#include "engine/ops/cpu/rounding.h"
+#include "engine/ops/rounding.h"
 #include "engine/ops/cpu/vnni_input.h"
 
 #pragma GCC push_options

@@ -4,13 +4,9 @@
 #include "engine/ops/cuda/cuda_ops.h"
 #include "engine/ops/cuda/device_routers.h"
 #include "engine/ops/cuda/moe.cuh"
+#include "engine/ops/ffn_sizes.h"
 
 namespace gs::cuda {
-namespace {
-
-size_t products_of(const FfnWeights& f) { return f.gate.slab_values() + f.up.slab_values() + f.down.slab_values(); }
-
-}  // namespace
 
 bool CudaOps::on_device(const FfnWeights& f, DeviceFfn& net) {
     net = {.gate = m_weights.matrix(f.gate), .up = m_weights.matrix(f.up), .down = m_weights.matrix(f.down)};
@@ -29,7 +25,7 @@ void CudaOps::ffn(const FfnWeights& weights, Rows x, Rows out) {
     std::byte* scratch = workspace(n_bytes);
     if (n_bytes == 0 || scratch) cuda::ffn(m_stream, net, x, out, m_precision, scratch);
     operation.add_bytes(weights.gate.n_bytes() + weights.up.n_bytes() + weights.down.n_bytes());
-    operation.add_products(static_cast<size_t>(x.n_rows) * products_of(weights));
+    operation.add_products(static_cast<size_t>(x.n_rows) * ffn_products(weights));
 }
 
 std::unique_ptr<Routers> CudaOps::make_routers() {
@@ -56,9 +52,8 @@ void CudaOps::moe(const MoeCall& call) {
     // How many experts a token used is known on the device only: as many as there is room for, and no more than there are.
     const size_t n_tokens = static_cast<size_t>(call.x.n_rows), n_pairs = static_cast<size_t>(call.k_stride) * n_tokens;
     const size_t n_most = std::min(n_pairs, static_cast<size_t>(call.experts->gate.n_slabs));
-    operation.add_products(n_pairs * products_of(*call.experts) + (call.shared ? n_tokens * products_of(*call.shared) : 0));
-    const auto slab_bytes = [](const FfnWeights& f) { return f.gate.slab_bytes() + f.up.slab_bytes() + f.down.slab_bytes(); };
-    operation.add_bytes(n_most * slab_bytes(*call.experts) + (call.shared ? slab_bytes(*call.shared) : 0));
+    operation.add_products(n_pairs * ffn_products(*call.experts) + (call.shared ? n_tokens * ffn_products(*call.shared) : 0));
+    operation.add_bytes(n_most * ffn_bytes(*call.experts) + (call.shared ? ffn_bytes(*call.shared) : 0));
 }
 
 void CudaOps::all_experts(const FfnWeights& experts, Rows x, Rows out) {

@@ -3,11 +3,11 @@
 
 #include "engine/ops/cuda/gemm.cuh"
 #include "engine/ops/cuda/launch.cuh"
+#include "engine/ops/rounding.h"
 
 namespace gs::cuda {
 
 constexpr int kRoundThreads = 256, kLanesPerGroup = 8;   // four values each
-constexpr float kLargestRounded = 127 * 128;             // as in ops/cpu/rounding.h
 
 /// The group of this thread's lanes, and the first of its four values. Blocks in y cover a row.
 __device__ inline int rounded_group() { return static_cast<int>(blockIdx.y * kRoundThreads + threadIdx.x) / kLanesPerGroup; }
@@ -27,7 +27,7 @@ __device__ inline void round_group(const float (&v)[4], int row, int group, cons
         largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, step));
         probe += __shfl_xor_sync(kAllLanes, probe, step);
     }
-    const float inverse = largest > 1e-30f && largest < 3e38f ? kLargestRounded / largest : 0.0f, scale = largest / kLargestRounded + probe;
+    const float inverse = rounding_inverse(largest), scale = largest / kLargestRounded + probe;
     uint32_t high = 0, low = 0;
     int sum = 0;
 #pragma unroll
