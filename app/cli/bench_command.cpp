@@ -51,8 +51,11 @@ static double measure_product_limit(const gs::Decoder& decoder) {
     constexpr int kTokens = 256, kCalls = 8;
     gs::Ops& ops = decoder.ops();
     gs::Weight chosen;
-    for (const gs::Weight& w : decoder.model().weights.matrices())
-        if (w && w.n_slabs == 1 && w.n_bytes() <= kMostBytes && w.slab_values() > chosen.slab_values() && gs::tensor_type_info(w.type).block_values > 1) chosen = w;
+    for (const gs::Weight& w : decoder.model().weights.matrices()) {
+        if (!w || gs::tensor_type_info(w.type).block_values == 1) continue;
+        const gs::Weight slab = w.slab(0);      // one expert's
+        if (slab.n_bytes() <= kMostBytes && slab.slab_values() > chosen.slab_values()) chosen = slab;
+    }
     if (!chosen) return 0;
     float* x = ops.allocate(static_cast<size_t>(kTokens) * static_cast<size_t>(chosen.n_in));
     float* y = ops.allocate(static_cast<size_t>(kTokens) * static_cast<size_t>(chosen.n_out));

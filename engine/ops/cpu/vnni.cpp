@@ -33,10 +33,18 @@ struct HalfSums {
     int32_t sum() const { return first + second; }
 };
 
+/// Eight values to each vector.
+void spread(__m256i bytes, int run, int8_t (*vectors)[64]) {
+    alignas(32) int64_t eights[4];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(eights), bytes);
+    for (int v = 0; v < 4; ++v) std::memcpy(vectors[v] + 8 * run, &eights[v], sizeof eights[v]);
+}
+
 void prepare_block(const float* x, int block, const InputView& view) {
     auto& pair = const_cast<PairInput&>(view.pairs[block / 2]);
     auto& lanes = const_cast<PairLanes&>(view.lanes[block / 2]);
     auto& super = const_cast<SuperInput&>(view.supers[block / 8]);
+    auto& spreads = const_cast<SpreadInput&>(view.spreads[block / 8]);
     const int side = block % 2;
     const __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16), zero = _mm512_setzero_ps();
     const float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
@@ -55,10 +63,13 @@ void prepare_block(const float* x, int block, const InputView& view) {
     const float scale = largest / kLargestRounded + probe;
     _mm256_store_si256(reinterpret_cast<__m256i*>(pair.high + side * kBlock), high);
     _mm256_store_si256(reinterpret_cast<__m256i*>(pair.low + side * kBlock), low);
+    spread(high, block % 8, spreads.high);
+    spread(low, block % 8, spreads.low);
     _mm256_store_si256(reinterpret_cast<__m256i*>(lanes.start + side * 8), _mm256_sub_epi32(none, fours));
     _mm256_store_ps(lanes.scale + side * 8, _mm256_set1_ps(scale));
     _mm256_store_ps(lanes.sum + side * 8, _mm256_zextps128_ps256(_mm_set_ss(scale * static_cast<float>(sums.sum()))));
     super.scale16[2 * (block % 8)] = super.scale16[2 * (block % 8) + 1] = super.scale32[block % 8] = scale;
+    super.scale_nibbles[block % 8] = block % 2 == 0 ? scale : scale / 16;
     super.sum16[2 * (block % 8)] = scale * static_cast<float>(sums.first);
     super.sum16[2 * (block % 8) + 1] = scale * static_cast<float>(sums.second);
     super.sum32[8 + block % 8] = scale * static_cast<float>(sums.sum());
@@ -95,18 +106,16 @@ inline void add_blocks(const PairInput& x, const PairLanes& lanes, const uint8_t
 }
 
 // More rows at once reuse more of the input, but are more streams than the processor's own prefetching follows.
-constexpr int kRowsAtOnce = 2, kBytesAhead = 6144;
+constexpr int kRowsAtOnce = 2, kNear = 6144;
 
 template <TensorType kType, int kRows>
 inline void multiply_rows(const uint8_t* first_row, size_t row_bytes, int n_blocks, const InputView& x, float* out) {
     __m512 totals[kRows];
     for (int r = 0; r < kRows; ++r) totals[r] = _mm512_setzero_ps();
-    // Rows come from memory in one stream: as many bytes as a step takes are asked for, some rows ahead.
     constexpr int kStepBytes = 2 * kBytes<kType> * kRows;
-    const uint8_t* ahead = first_row + kBytesAhead;
-    const uint8_t* blocks = first_row;
-    for (int p = 0; p < n_blocks / 2; ++p, blocks += 2 * kBytes<kType>, ahead += kStepBytes) {
-        for (int i = 0; i < kStepBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T0);
+    const uint8_t *blocks = first_row, *stream = first_row;
+    for (int p = 0; p < n_blocks / 2; ++p, blocks += 2 * kBytes<kType>, stream += kStepBytes) {
+        ask_ahead<kType, kStepBytes, kNear>(stream);
         add_blocks<kType, kRows, true>(x.pairs[p], x.lanes[p], blocks, row_bytes, totals);
     }
     if (n_blocks % 2 != 0) add_blocks<kType, kRows, false>(x.pairs[n_blocks / 2], x.lanes[n_blocks / 2], blocks, row_bytes, totals);

@@ -28,10 +28,17 @@ struct alignas(64) PairLanes {
     float sum[16];              ///< scale * Σ q in lanes 0 and 8, else 0: what a block's minimum multiplies
 };
 
+/// Of eight blocks, for bytes that hold a value of one run and one of the next: vector v has values 8v..8v+7 of each of the eight runs, so that a
+/// lane meets one run only and sums stay integers to the end of the super-block.
+struct alignas(64) SpreadInput {
+    int8_t high[4][64], low[4][64];
+};
+
 /// Of eight blocks: what the scales and the minima of a super-block multiply.
 struct alignas(64) SuperInput {
     float scale16[16];          ///< scale of each 16 values (two lanes a block)
     float scale32[16];          ///< of each 32 values in lanes 0..7, else 0
+    float scale_nibbles[16];    ///< the same, a sixteenth of it for odd runs: those of upper nibbles left where they are
     float sum16[16];            ///< scale * Σ q of each 16 values
     float sum32[16];            ///< of each 32 values in lanes 8..15, else 0
 };
@@ -46,6 +53,7 @@ struct RunInput {
 struct InputView {
     const PairInput* pairs = nullptr;
     const PairLanes* lanes = nullptr;
+    const SpreadInput* spreads = nullptr;
     const SuperInput* supers = nullptr;
     const RunInput *runs32 = nullptr, *runs16 = nullptr;
 
@@ -61,12 +69,14 @@ inline int supers_of(int n_in) { return (n_in + kSuper - 1) / kSuper; }
 
 inline InputView::InputView(const std::byte* input, int n_in)
     : pairs(reinterpret_cast<const PairInput*>(input)), lanes(reinterpret_cast<const PairLanes*>(pairs + pairs_of(n_in))),
-      supers(reinterpret_cast<const SuperInput*>(lanes + pairs_of(n_in))), runs32(reinterpret_cast<const RunInput*>(supers + supers_of(n_in))),
+      spreads(reinterpret_cast<const SpreadInput*>(lanes + pairs_of(n_in))),
+      supers(reinterpret_cast<const SuperInput*>(spreads + supers_of(n_in))), runs32(reinterpret_cast<const RunInput*>(supers + supers_of(n_in))),
       runs16(runs32 + 2 * pairs_of(n_in)) {}
 
 inline size_t InputView::n_bytes(int n_in) {
     const auto n_pairs = static_cast<size_t>(pairs_of(n_in)), n_supers = static_cast<size_t>(supers_of(n_in));
-    return n_pairs * (sizeof(PairInput) + sizeof(PairLanes)) + n_supers * sizeof(SuperInput) + (n_pairs * 6 * sizeof(RunInput) + 63) / 64 * 64;
+    return n_pairs * (sizeof(PairInput) + sizeof(PairLanes)) + n_supers * (sizeof(SpreadInput) + sizeof(SuperInput)) +
+           (n_pairs * 6 * sizeof(RunInput) + 63) / 64 * 64;
 }
 
 // vnni_super.cpp

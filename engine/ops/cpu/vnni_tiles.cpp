@@ -41,8 +41,7 @@ template <TensorType kType>
 inline __m512 multiply_tiles(const uint8_t* tile, int n_blocks, const PairInput* x, const RunInput* runs) {
     __m512 total = _mm512_setzero_ps();
     for (int b = 0; b < n_blocks; ++b, tile += Tile<kType>::kSize) {
-        constexpr int kAhead = 4096;   // bytes: groups of rows lie one behind the other
-        for (int i = 0; i < Tile<kType>::kSize; i += 64) _mm_prefetch(tile + kAhead + i, _MM_HINT_T0);
+        ask_far<Tile<kType>::kSize>(tile);   // groups of rows lie one behind the other
         __m512i w[8];
         load_tile<kType>(tile, w);
         const PairInput& pair = x[b / 2];

@@ -100,6 +100,24 @@ inline __m512i load_quarter(const uint8_t* block) {
     }
 }
 
+/// Values 8 kVector .. 8 kVector + 7 of each of the eight runs, as SpreadInput has them: a byte holds a value of one run and one of the next, so each
+/// eight bytes are taken twice. Q4_K leaves upper nibbles where they are: sixteen times their value.
+template <TensorType kType, int kVector>
+inline __m512i spread_values(const uint8_t* block) {
+    constexpr int64_t kLower = 0x0f0f0f0f0f0f0f0f, kUpper = ~kLower;
+    const uint8_t* nibbles = block + (kType == TensorType::kQ5_K ? 48 : 16);
+    const __m512i places = _mm512_setr_epi64(kVector, kVector, kVector + 4, kVector + 4, kVector + 8, kVector + 8, kVector + 12, kVector + 12);
+    const __m512i bytes = _mm512_permutex2var_epi64(_mm512_loadu_si512(nibbles), places, _mm512_loadu_si512(nibbles + 64));
+    if constexpr (kType == TensorType::kQ4_K) {
+        return _mm512_and_si512(bytes, _mm512_setr_epi64(kLower, kUpper, kLower, kUpper, kLower, kUpper, kLower, kUpper));
+    } else {
+        const __m512i low = _mm512_and_si512(_mm512_srlv_epi64(bytes, _mm512_setr_epi64(0, 4, 0, 4, 0, 4, 0, 4)), _mm512_set1_epi64(kLower));
+        int64_t fifth;   // of run r in bit r
+        std::memcpy(&fifth, block + 16 + 8 * kVector, sizeof fifth);
+        return or_masked(low, _mm512_rolv_epi64(_mm512_set1_epi64(fifth), _mm512_setr_epi64(4, 3, 2, 1, 0, 63, 62, 61)), 16);
+    }
+}
+
 /// A block whose quarters are asked for one by one.
 template <TensorType kType>
 struct OpenSuper {
