@@ -1,6 +1,7 @@
 #include "engine/run/check_ops.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -53,8 +54,10 @@ public:
         rows();
         for (const TensorTypeInfo& type : all_tensor_types())
             if (type.dequantize) products(type);
+        transposed_products();
         networks();
         attentions();
+        routing();
         return std::move(m_checks);
     }
 
@@ -105,6 +108,7 @@ private:
         compare("add", 3, 576, {2 * kEpsilon * 4}, [&](Ops& ops, Rows out) { ops.add(out, other(ops)->rows(), 0.75f); }, x);
         compare("copy", 3, 576, {0}, [&](Ops& ops, Rows out) { ops.copy(other(ops)->rows(), out); }, x);
         compare("scale", 3, 576, {0}, [&](Ops& ops, Rows out) { ops.scale(out, factors); }, x);
+        compare("sigmoid", 3, 576, {8 * kEpsilon}, [&](Ops& ops, Rows out) { ops.sigmoid(out); }, x);
         compare("clamp", 3, 576, {0}, [&](Ops& ops, Rows out) { ops.clamp(out, 1.5f); }, x);
         for (const NormKind kind : {NormKind::kRms, NormKind::kLayer})
             for (const int group : {0, 64}) {
@@ -165,6 +169,27 @@ private:
         }
         const std::vector<int32_t> ids{79, 0, 3};
         compare(fmt::format("embed {}", type.name), 3, kIn, {0}, [&](Ops& ops, Rows out) { ops.embed(w, ids, 1, out); });
+    }
+
+    /// Weights are never rounded here: each of n_out products and sums by half a unit.
+    void transposed_products() {
+        constexpr int kIn = 128, kOut = 80, kTokens = 5;
+        for (const TensorType type : {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ8_0}) {
+            const TensorTypeInfo& info = tensor_type_info(type);
+            const Weight w = weight(type, kIn, kOut);
+            const std::vector<float> x = values(kTokens * kOut);
+            std::vector<float> row(kIn);
+            std::vector<double> bound(static_cast<size_t>(kTokens * kIn), 0);
+            for (int o = 0; o < kOut; ++o) {
+                info.dequantize(w.row(o), kIn / info.block_values, row.data());
+                for (size_t i = 0; i < bound.size(); ++i)
+                    bound[i] += (kOut + 4) * kEpsilon * std::fabs(static_cast<double>(row[i % kIn]) * static_cast<double>(x[i / kIn * kOut + static_cast<size_t>(o)]));
+            }
+            compare(fmt::format("linear transposed {}", info.name), kTokens, kIn, bound, [&](Ops& ops, Rows out) {
+                const Sheet in(ops, kTokens, kOut, x);
+                ops.linear_transposed(in.rows(), w, out);
+            });
+        }
     }
 
     /// Small weights, so that what is between the matrices stays where its slope is about one.
@@ -244,6 +269,48 @@ private:
                 attention(fmt::format("attention with window, sinks and cap, {} tokens at {}", n_tokens, first), 6, 6, 64, first, n_tokens, {.window = 96}, 20, true);
                 attention(fmt::format("attention of wide heads in chunks, {} tokens at {}", n_tokens, first), 4, 1, 576, first, n_tokens, {.chunk = 256}, 0, false);
             }
+    }
+
+    /// Ids, weights and counts side by side. Logits lie far enough apart that no rounding changes their order.
+    void route(const std::string& name, const LayerRouter& layer) {
+        constexpr int kTokens = 9;
+        const int n_experts = layer.spec.n_experts, k = layer.policy.experts_per_token(layer.spec);
+        std::vector<float> logits(static_cast<size_t>(kTokens * n_experts));
+        for (size_t i = 0; i < logits.size(); ++i) logits[i] = 6.0f * static_cast<float>(i % static_cast<size_t>(n_experts)) / static_cast<float>(n_experts) - 3;
+        for (int t = 0; t < kTokens; ++t) std::shuffle(logits.begin() + t * n_experts, logits.begin() + (t + 1) * n_experts, m_random);
+        const auto act = [&](Ops& ops, Rows out) {
+            const std::unique_ptr<Routers> routers = ops.make_routers();
+            routers->set({&layer, 1});
+            const Sheet in(ops, kTokens, n_experts, logits), ids(ops, kTokens, k), weights(ops, kTokens, k), n_used(ops, kTokens, 1), nonfinite(ops, 1, 1);
+            ops.route({.routers = routers.get(), .logits = in.rows(), .ids = ids.integers(), .weights = weights.rows().data, .n_used = n_used.integers(),
+                       .k_stride = k, .nonfinite = nonfinite.integers()});
+            std::vector<float> joined = weights.read();
+            for (const Sheet* integers : {&ids, &n_used})
+                for (const float bits : integers->read()) joined.push_back(static_cast<float>(std::bit_cast<int32_t>(bits)));
+            ops.write(joined.data(), out.data, joined.size());
+        };
+        // A sum over the experts, exponentials and a quotient of each weight, none above the scale; integers must be equal, which these are.
+        compare(name, 1, kTokens * (2 * k + 1), {(16 + 4 * n_experts) * kEpsilon * static_cast<double>(layer.spec.scale)}, act);
+    }
+
+    void routing() {
+        const std::pair<ScoreFn, const char*> scores[] = {{ScoreFn::kSoftmax, "softmax"}, {ScoreFn::kSigmoid, "sigmoid"}, {ScoreFn::kSoftmaxAfterTopK, "softmax after top-k"},
+                                                          {ScoreFn::kSqrtSoftplus, "sqrt softplus"}, {ScoreFn::kSparseMixer, "sparse mixer"}};
+        for (const auto& [score, name] : scores)
+            for (const int n_experts : {8, 128}) {
+                const RouterSpec spec{.n_experts = n_experts, .n_used = score == ScoreFn::kSparseMixer ? 2 : 4, .score = score};
+                route(fmt::format("route {}, {} experts", name, n_experts), {spec, {}, {}});
+            }
+        std::vector<float> bias(64);
+        for (size_t e = 0; e < bias.size(); ++e) bias[e] = static_cast<float>(e % 5) * 0.11f;
+        const RouterSpec groups{.n_experts = 64, .n_used = 6, .score = ScoreFn::kSigmoid, .renormalise = true, .scale = 2.5f, .n_groups = 8, .n_groups_used = 3};
+        route("route in groups with a selection bias", {groups, {}, bias});
+        LayerPolicy policy{.rule = GateRule::kTopK, .k = 5, .temperature = 0.7f, .weight_rule = WeightRule::kSumToOne};
+        policy.masked.assign(64, 0);
+        policy.forced.assign(64, 0);
+        policy.masked[7] = policy.forced[9] = 1;
+        route("route by a policy", {{.n_experts = 64, .n_used = 8}, policy, {}});
+        route("route softly", {{.n_experts = 64, .n_used = 8}, {.rule = GateRule::kSoft}, {}});
     }
 
     Ops& m_ops;
