@@ -116,6 +116,14 @@ TEST_F(AmxGemm, AsMachineCodeEqualsThatOfVnniToTheBit) {
     EXPECT_TRUE(cpu::amx_supported() || trap.n_instructions() > 1000);
 }
 
+TEST_F(AmxGemm, IsComparedBeforeItIsReliedOn) {
+    EXPECT_TRUE(cpu::agrees_with_vnni_gemm(cpu::amx_emulated_gemm));
+    EXPECT_FALSE(cpu::agrees_with_vnni_gemm([](const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n, float* out, ptrdiff_t stride) {
+        cpu::vnni_gemm(panel, w, n_rows, inputs, n, out, stride);
+        if (w.type == TensorType::kQ2_K) out[(n - 1) * stride + n_rows - 1] *= 1.0000002f;   // the last type's last value
+    }));
+}
+
 TEST_F(AmxGemm, EqualsThatOfVnniWithPanelsOfTiles) {
     for (const TensorType type : loadable_types()) {
         if (!cpu::has_tiles(type)) continue;

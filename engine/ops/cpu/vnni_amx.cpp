@@ -1,6 +1,7 @@
 // Prompts on processors with AMX beside AVX-512 VNNI (Intel's from Sapphire Rapids on). Compiled, and proven with emulated tiles (tests/ops/amx_test.cpp:
 // the arithmetic, and this machine code with its tile instructions carried out by a signal handler), but NEVER RUN on a processor that has AMX: none
-// was at hand. Not seen to work are amx_supported() where it is true, and the instructions themselves; no speed has been measured.
+// was at hand. Not seen to work are amx_supported() where it is true, and the instructions themselves; no speed has been measured. Therefore each
+// process compares before it relies on them.
 #include "engine/ops/cpu/vnni_input.h"
 
 #if defined(__x86_64__) && defined(__linux__)
@@ -55,7 +56,7 @@ bool linux_grants_tiles() {
 }  // namespace
 
 bool amx_supported() {
-    static const bool supported = vnni_supported() && processor_has_amx() && linux_grants_tiles();
+    static const bool supported = vnni_supported() && processor_has_amx() && linux_grants_tiles() && agrees_with_vnni_gemm(multiply<HardwareTiles>);
     return supported;
 }
 

@@ -89,6 +89,9 @@ void vnni_pack(const Weight& w, int row_begin, int row_end, std::byte* panel);
 void vnni_gemm(const std::byte* panel, const Weight& w, int n_rows, const std::byte* const* inputs, int n_tokens, float* out, ptrdiff_t stride);
 void vnni_pack_tiles(const Weight& w, int row_begin, int row_end, std::byte* panel);
 constexpr int kVnniPanelRows = 32;
+// vnni_agree.cpp
+/// Whether another gemm for the same panels gives the same, to the bit, for runs of both lengths with and without minima; milliseconds.
+bool agrees_with_vnni_gemm(decltype(MatmulKernels::gemm) gemm);
 
 // vnni_amx_emulated.cpp
 /// MatmulKernels::gemm as AMX would do it, without AMX; for tests.
