@@ -41,10 +41,18 @@ struct DecoderOptions {
     int begin = 0;                       ///< positions before it hold nothing and are never seen: for goldens that start far in
 };
 
+/// Layers first_layer .. end_layer - 1 on one back end; the embedding is with the first of all layers, final norm and head with the last.
+struct StageEngine {
+    std::shared_ptr<Ops> ops;
+    int first_layer = 0, end_layer = 0;
+};
+
 class Decoder {
 public:
-    /// Errors: kRun "out_of_memory" with the sizes asked for.
+    /// All on one back end, or in stages that follow one another and hold all layers. Hidden rows go from stage to stage through the host where their
+    /// back ends differ. Errors: kRun "out_of_memory" with the sizes asked for; those of Ops::check().
     static Result<std::unique_ptr<Decoder>> create(std::shared_ptr<const Model> model, std::shared_ptr<Ops> ops, const DecoderOptions& options);
+    static Result<std::unique_ptr<Decoder>> create(std::shared_ptr<const Model> model, const std::vector<StageEngine>& stages, const DecoderOptions& options);
     ~Decoder();
 
     /// Takes effect with the next forward(). Checked by the caller (Policy::check).
@@ -81,6 +89,7 @@ public:
     uint64_t kv_bytes() const;
     uint64_t work_bytes() const;
     const Model& model() const;
+    /// The last stage's.
     Ops& ops() const;
 
     struct Impl;                         ///< decoder_state.h; internal to engine/decode

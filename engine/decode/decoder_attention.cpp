@@ -2,19 +2,19 @@
 #include <array>
 #include <cmath>
 
-#include "engine/decode/decoder_state.h"
+#include "engine/decode/decoder_stage.h"
 
 namespace gs {
 
-void Decoder::Impl::attention_block(int l, int n_rows, int position) {
+void DecoderStage::attention_block(int l, int n_rows, int position) {
     const ModelSpec& s = spec();
     const LayerWeights& w = layer(l);
     const Rows out = sub.rows(n_rows);
     normalise(x.rows(n_rows), w.attn_norm, w.attn_norm_bias, normed.rows(n_rows));
     if (s.is_mla()) project_latent(l, n_rows, position);
     else project_heads(l, n_rows, position);
-    ops->store_kv(cache, l, position, k.rows(n_rows), v.rows(n_rows));
-    ops->attention({.q = q.rows(n_rows), .cache = &cache, .layer = l, .first_position = position, .n_heads = s.n_heads, .head_dim_v = s.head_dim_v, .scale = s.attention_scale, .cap = s.attention_cap, .begin = begin,
+    ops->store_kv(cache, local(l), position, k.rows(n_rows), v.rows(n_rows));
+    ops->attention({.q = q.rows(n_rows), .cache = &cache, .layer = local(l), .first_position = position, .n_heads = s.n_heads, .head_dim_v = s.head_dim_v, .scale = s.attention_scale, .cap = s.attention_cap, .begin = shared.begin,
                     .span = s.attention[static_cast<size_t>(l)], .sinks = w.sinks ? &w.sinks : nullptr, .out = attended.rows(n_rows)});
     if (s.is_mla()) expand_latent(l, n_rows);
     const LinearCall project{.weight = &w.attn_out, .bias = &w.attn_out_bias, .out = out};
@@ -23,7 +23,7 @@ void Decoder::Impl::attention_block(int l, int n_rows, int position) {
     ops->add(x.rows(n_rows), out, s.residual_scale);
 }
 
-void Decoder::Impl::project_heads(int l, int n_rows, int position) {
+void DecoderStage::project_heads(int l, int n_rows, int position) {
     const ModelSpec& s = spec();
     const LayerWeights& w = layer(l);
     const Rows rq = q.rows(n_rows), rk = k.rows(n_rows), rv = v.rows(n_rows);
@@ -46,27 +46,19 @@ void Decoder::Impl::project_heads(int l, int n_rows, int position) {
 }
 
 /// Section 3.1; RMS whatever the other norms are.
-void Decoder::Impl::norm_queries_and_keys(const LayerWeights& w, Rows rq, Rows rk) {
+void DecoderStage::norm_queries_and_keys(const LayerWeights& w, Rows rq, Rows rk) {
     const int group = spec().qk_norm == QkNorm::kFullWidth ? 0 : spec().head_dim_k;
     ops->norm({.x = rq, .weight = &w.q_norm, .eps = spec().norm_eps, .group = group, .out = rq});
     ops->norm({.x = rk, .weight = &w.k_norm, .eps = spec().norm_eps, .group = group, .out = rk});
 }
 
-void Decoder::Impl::rotate(int l, Rows heads, int n_heads, int head_dim, int position) {
-    const ModelWeights& w = model->weights;
-    ops->rope(spec().rope_of(l), long_context ? w.rope_freqs_long : w.rope_freqs, heads, n_heads, head_dim, position);
-}
-
-/// Longrope: by the context configured, or in the authors' reading by the tokens there are (sections 3.3 and 5). A sequence that grows beyond
-/// the original context keeps the keys that it has, as transformers' cache does: to turn them anew would not give what a run of all its tokens
-/// gives either, because what deeper layers read has changed with them. Whoever wants that run starts it from the first token.
-void Decoder::Impl::choose_divisors(int end_position) {
-    const int reach = spec().reading == Reading::kLlamaCpp ? n_ctx : end_position;
-    long_context = model->weights.rope_freqs_long && reach > spec().rope.original_context;
+void DecoderStage::rotate(int l, Rows heads, int n_heads, int head_dim, int position) {
+    const ModelWeights& w = weights();
+    ops->rope(spec().rope_of(l), shared.long_context ? w.rope_freqs_long : w.rope_freqs, heads, n_heads, head_dim, position);
 }
 
 /// Section 3.7.
-void Decoder::Impl::grow_queries(int l, Rows rq, int position) {
+void DecoderStage::grow_queries(int l, Rows rq, int position) {
     if (!spec().attention[static_cast<size_t>(l)].grows) return;
     const QueryGrowth& growth = spec().query_growth;
     std::vector<float> factors(static_cast<size_t>(rq.n_rows));
@@ -79,7 +71,7 @@ void Decoder::Impl::grow_queries(int l, Rows rq, int position) {
 
 /// Section 3.8, absorbed form: a query head is its content part in the space of the compressed keys, then its rotated part; the one key head is the
 /// compressed key with the rotated part that all heads share.
-void Decoder::Impl::project_latent(int l, int n_rows, int position) {
+void DecoderStage::project_latent(int l, int n_rows, int position) {
     const ModelSpec& s = spec();
     const MlaSpec& mla = s.mla;
     const LayerWeights& w = layer(l);
@@ -109,7 +101,7 @@ void Decoder::Impl::project_latent(int l, int n_rows, int position) {
 }
 
 /// Each head's mix of compressed values to a value of its own.
-void Decoder::Impl::expand_latent(int l, int n_rows) {
+void DecoderStage::expand_latent(int l, int n_rows) {
     const ModelSpec& s = spec();
     for (int h = 0; h < s.n_heads; ++h) {
         const Weight v_b = layer(l).mla.v_b.slab(h);

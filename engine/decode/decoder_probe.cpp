@@ -1,5 +1,6 @@
 // One token seen by every expert of one layer, for the gating comparison.
 #include <utility>
+#include <vector>
 
 #include "engine/core/check.h"
 #include "engine/decode/decoder_state.h"
@@ -12,46 +13,47 @@ namespace {
 class Aside {
 public:
     Aside(Decoder::Impl& impl, int position, int n_layers)
-        : m_impl(impl), m_position(position), m_n_layers(n_layers), m_sink(std::exchange(impl.sink, nullptr)),
-          m_tap(std::exchange(impl.tap, nullptr)), m_nonfinite(impl.nonfinite) {
-        // A layer's row may have 2^28 floats: no product of it fits an int.
-        m_k.resize(static_cast<size_t>(n_layers) * static_cast<size_t>(k_width()));
-        m_v.resize(static_cast<size_t>(n_layers) * static_cast<size_t>(v_width()));
-        for (int l = 0; l < n_layers; ++l) impl.ops->read_kv(impl.cache, l, position, k_row(l), v_row(l));
+        : m_impl(impl), m_position(position), m_sink(std::exchange(impl.sink, nullptr)), m_tap(std::exchange(impl.shared.tap, nullptr)) {
+        for (int l = 0; l < n_layers; ++l) m_rows.push_back(impl.stage_of(l).read_kv(l, position));
     }
     ~Aside() {
         // What was read is exact in the type that the cache keeps.
-        for (int l = 0; l < m_n_layers; ++l) {
-            const Rows k = m_impl.k.rows(1), v = m_impl.v.rows(1);
-            m_impl.ops->write(k_row(l).data, k.data, static_cast<size_t>(k_width()));
-            if (v_width() > 0) m_impl.ops->write(v_row(l).data, v.data, static_cast<size_t>(v_width()));
-            m_impl.ops->store_kv(m_impl.cache, l, m_position, k, v);
+        int l = 0;
+        for (const KvRow& row : m_rows) {
+            m_impl.stage_of(l).write_kv(l, m_position, row);
+            ++l;
         }
         m_impl.sink = m_sink;
-        m_impl.tap = std::move(m_tap);
-        m_impl.nonfinite = m_nonfinite;
+        m_impl.shared.tap = std::move(m_tap);
     }
     Aside(const Aside&) = delete;
     Aside& operator=(const Aside&) = delete;
 
 private:
-    int k_width() const { return m_impl.spec().k_width(); }
-    int v_width() const { return m_impl.spec().v_width(); }
-    Rows k_row(int l) { return {m_k.data() + static_cast<ptrdiff_t>(l) * k_width(), 1, k_width(), k_width()}; }
-    Rows v_row(int l) { return {m_v.data() + static_cast<ptrdiff_t>(l) * v_width(), 1, v_width(), v_width()}; }
-
     Decoder::Impl& m_impl;
-    int m_position, m_n_layers;
+    int m_position;
     RouteSink* m_sink;
     Decoder::TapFunction m_tap;
-    bool m_nonfinite;
-    std::vector<float> m_k, m_v;
+    std::vector<KvRow> m_rows;
 };
 
 }  // namespace
 
+KvRow DecoderStage::read_kv(int l, int position) {
+    const int k_width = spec().k_width(), v_width = spec().v_width();
+    KvRow row{std::vector<float>(static_cast<size_t>(k_width)), std::vector<float>(static_cast<size_t>(v_width))};
+    ops->read_kv(cache, local(l), position, {row.k.data(), 1, k_width, k_width}, {row.v.data(), 1, v_width, v_width});
+    return row;
+}
+
+void DecoderStage::write_kv(int l, int position, const KvRow& row) {
+    ops->write(row.k.data(), k.data(), row.k.size());
+    if (!row.v.empty()) ops->write(row.v.data(), v.data(), row.v.size());
+    ops->store_kv(cache, local(l), position, k.rows(1), v.rows(1));
+}
+
 /// One expert alone on `normed`, which it finds multiplied by the weight.
-std::vector<float> Decoder::Impl::weighed_expert(int l, int expert, float weight) {
+std::vector<float> DecoderStage::weighed_expert(int l, int expert, float weight) {
     const int32_t id = expert, one = 1;
     const auto write = [&](const int32_t& value, const OpsBuffer& to) { ops->write(reinterpret_cast<const float*>(&value), to.data(), 1); };
     write(id, routing.ids);
@@ -64,44 +66,46 @@ std::vector<float> Decoder::Impl::weighed_expert(int l, int expert, float weight
     return values;
 }
 
-Result<Decoder::Probe> Decoder::probe(int32_t id, int position, int moe_layer, const CancelFlag* cancel) {
-    Impl& impl = *m_impl;
-    const ModelSpec& s = impl.spec();
-    GS_CHECK(moe_layer >= 0 && moe_layer < static_cast<int>(s.moe_layers.size()), "no such MoE layer");
-    GS_CHECK(id >= 0 && id < s.n_vocab && position >= 0 && position < impl.n_ctx, "token or position out of range");
-    const int l = s.moe_layers[static_cast<size_t>(moe_layer)];
-    const auto n_experts = static_cast<size_t>(s.router.n_experts), width = static_cast<size_t>(s.n_embd);
-    if (!impl.expert_outputs && !impl.expert_outputs.allocate(*impl.ops, n_experts, width))
-        return impl.out_of_memory(n_experts * width * sizeof(float));
-
-    const Aside aside(impl, position, l + 1);
-    impl.choose_divisors(position + 1);
-    GS_TRY_VOID(impl.run_layers({&id, 1}, position, 0, l, cancel));
-    const LayerWeights& w = impl.layer(l);
-    impl.attention_block(l, 1, position);
-    const Rows in = impl.normed.rows(1);
-    impl.ffn_norm(l, 1);
-    const Rows logits = impl.router_linear(l, 1);
-    Probe probe;
+Result<Decoder::Probe> DecoderStage::probe(int l, int position) {
+    const auto n_experts = static_cast<size_t>(spec().router.n_experts), width = static_cast<size_t>(spec().n_embd);
+    if (!expert_outputs && !expert_outputs.allocate(*ops, n_experts, width)) return out_of_memory(n_experts * width * sizeof(float));
+    const LayerWeights& w = layer(l);
+    attention_block(l, 1, position);
+    const Rows in = normed.rows(1);
+    ffn_norm(l, 1);
+    const Rows logits = router_linear(l, 1);
+    Decoder::Probe probe;
     probe.router_logits.resize(n_experts);
-    impl.ops->read(logits.data, probe.router_logits.data(), n_experts);
-    const Rows outputs = impl.expert_outputs.rows(s.router.n_experts);
-    impl.ops->all_experts(w.experts, in, outputs);
+    ops->read(logits.data, probe.router_logits.data(), n_experts);
+    const Rows outputs = expert_outputs.rows(spec().router.n_experts);
+    ops->all_experts(w.experts, in, outputs);
     probe.expert_outputs.resize(n_experts * width);
-    impl.ops->read(outputs.data, probe.expert_outputs.data(), n_experts * width);
-    if (s.router.weigh_input) probe.weighed_output = [&impl, l](int expert, float weight) { return impl.weighed_expert(l, expert, weight); };
+    ops->read(outputs.data, probe.expert_outputs.data(), n_experts * width);
+    if (spec().router.weigh_input) probe.weighed_output = [this, l](int expert, float weight) { return weighed_expert(l, expert, weight); };
     if (w.shared) {
-        const float* gates = impl.shared_gates(l, 1);
-        impl.ops->ffn(w.shared, in, impl.sub.rows(1));
+        const float* gates = shared_gates(l, 1);
+        ops->ffn(w.shared, in, sub.rows(1));
         probe.shared_output.resize(width);
-        impl.ops->read(impl.sub.data(), probe.shared_output.data(), width);
+        ops->read(sub.data(), probe.shared_output.data(), width);
         if (gates) {
             float gate = 0;
-            impl.ops->read(gates, &gate, 1);
+            ops->read(gates, &gate, 1);
             for (float& value : probe.shared_output) value *= gate;
         }
     }
     return probe;
+}
+
+Result<Decoder::Probe> Decoder::probe(int32_t id, int position, int moe_layer, const CancelFlag* cancel) {
+    Impl& impl = *m_impl;
+    const ModelSpec& s = impl.spec();
+    GS_CHECK(moe_layer >= 0 && moe_layer < static_cast<int>(s.moe_layers.size()), "no such MoE layer");
+    GS_CHECK(id >= 0 && id < s.n_vocab && position >= 0 && position < impl.shared.n_ctx, "token or position out of range");
+    const int l = s.moe_layers[static_cast<size_t>(moe_layer)];
+    const Aside aside(impl, position, l + 1);
+    impl.choose_divisors(position + 1);
+    GS_TRY_VOID(impl.run_layers({&id, 1}, position, 0, l, cancel));
+    return impl.stage_of(l).probe(l, position);
 }
 
 }  // namespace gs

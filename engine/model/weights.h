@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <vector>
 
 #include "engine/model/tensor_type.h"
@@ -91,10 +92,12 @@ struct ModelWeights {
     Weight rope_freqs_long;                        ///< the same for contexts beyond RopeSpec::original_context, or empty
     std::vector<LayerWeights> layers;
 
-    /// What products are taken with, in no order: all but norms, biases and the embedding as a table.
-    std::vector<Weight> matrices() const {
-        std::vector<Weight> all{output};
-        for (const LayerWeights& l : layers)
+    /// What products are taken with in layers first .. end - 1, in no order: all but norms, biases and the embedding as a table. The head is with
+    /// the last layer.
+    std::vector<Weight> matrices(int first, int end) const {
+        std::vector<Weight> all;
+        if (is_last(end)) all.push_back(output);
+        for (const LayerWeights& l : range(first, end))
             for (const Weight* w : {&l.q, &l.k, &l.v, &l.mla.q_a, &l.mla.kv_a, &l.attn_out, &l.dense.gate, &l.dense.up, &l.dense.down,
                                     &l.router, &l.experts.gate, &l.experts.up, &l.experts.down, &l.shared.gate, &l.shared.up, &l.shared.down,
                                     &l.shared_gate})
@@ -102,20 +105,30 @@ struct ModelWeights {
         return all;
     }
 
-    /// What operations name besides: the embedding, norms, biases, sinks, and the matrices that latent attention takes a slab a head of.
-    std::vector<Weight> others() const {
+    std::vector<Weight> matrices() const { return matrices(0, static_cast<int>(layers.size())); }
+
+    /// What operations of those layers name besides: norms, biases, sinks, and the matrices that latent attention takes a slab a head of. The
+    /// embedding is with the first layer, the final norm with the last.
+    std::vector<Weight> others(int first, int end) const {
         std::vector<Weight> all;
         const auto add = [&all](std::initializer_list<const Weight*> some) {
             for (const Weight* w : some)
                 if (*w) all.push_back(*w);
         };
-        add({&token_embedding, &output_norm, &output_norm_bias, &output_bias});
-        for (const LayerWeights& l : layers) {
+        if (first == 0) add({&token_embedding});
+        if (is_last(end)) add({&output_norm, &output_norm_bias, &output_bias});
+        for (const LayerWeights& l : range(first, end)) {
             add({&l.attn_norm, &l.attn_norm_bias, &l.q_bias, &l.k_bias, &l.v_bias, &l.q_norm, &l.k_norm, &l.attn_out_bias, &l.mla.q_a_norm, &l.mla.kv_a_norm,
                  &l.mla.k_b, &l.mla.v_b, &l.sinks, &l.attn_post_norm, &l.ffn_post_norm, &l.ffn_norm, &l.ffn_norm_bias, &l.router_bias});
             for (const FfnWeights* f : {&l.dense, &l.experts, &l.shared}) add({&f->gate_bias, &f->up_bias, &f->down_bias});
         }
         return all;
+    }
+
+private:
+    bool is_last(int end) const { return static_cast<size_t>(end) == layers.size(); }
+    std::span<const LayerWeights> range(int first, int end) const {
+        return std::span(layers).subspan(static_cast<size_t>(first), static_cast<size_t>(end - first));
     }
 };
 

@@ -9,7 +9,7 @@ namespace {
 uint64_t weight_bytes(const Model& model) {
     uint64_t sum = 0;
     for (const Weight& w : model.weights.matrices()) sum += w.n_bytes();
-    for (const Weight& w : model.weights.others()) sum += w.n_bytes();
+    for (const Weight& w : model.weights.others(0, model.spec.n_layers)) sum += w.n_bytes();
     return sum;
 }
 

@@ -18,8 +18,9 @@ Error not_a_golden(const fs::path& dir, const std::string& why) {
 }
 
 /// The cases of one folder of a known kind; empty when it is of none.
-std::vector<VerifyCase> verify_folder(const fs::path& dir, const OpsFactory& make_ops) {
-    if (fs::exists(dir / "golden.json")) return verify_model(dir, make_ops);
+std::vector<VerifyCase> verify_folder(const fs::path& dir, const OpsFactory& make_ops, const StageFactory& make_stages) {
+    if (fs::exists(dir / "golden.json"))
+        return verify_model(dir, make_stages ? make_stages : [&](int n_layers) { return std::vector<StageEngine>{{make_ops(), 0, n_layers}}; });
     if (fs::exists(dir / "classes.json")) return verify_tokenizer(dir);
     if (fs::exists(dir / "input.safetensors")) return verify_blocks(dir, make_ops);
     if (fs::exists(dir / "index.json")) return verify_bad(dir, make_ops);
@@ -40,11 +41,11 @@ VerifyCase failed_case(std::string name, const Error& error) {
     return c;
 }
 
-Result<std::vector<VerifyCase>> verify_golden(const fs::path& dir, const OpsFactory& make_ops) {
+Result<std::vector<VerifyCase>> verify_golden(const fs::path& dir, const OpsFactory& make_ops, const StageFactory& make_stages) {
     std::error_code ignored;
     if (!fs::is_directory(dir, ignored)) return not_a_golden(dir, "there is no such folder");
     try {
-        std::vector<VerifyCase> cases = verify_folder(dir, make_ops);
+        std::vector<VerifyCase> cases = verify_folder(dir, make_ops, make_stages);
         if (!cases.empty()) return cases;
         // A folder of golden folders, such as tests/goldens/models.
         std::vector<fs::path> inside;
@@ -52,7 +53,7 @@ Result<std::vector<VerifyCase>> verify_golden(const fs::path& dir, const OpsFact
             if (entry.is_directory()) inside.push_back(entry.path());
         std::sort(inside.begin(), inside.end());
         for (const fs::path& path : inside) {
-            const std::vector<VerifyCase> more = verify_folder(path, make_ops);
+            const std::vector<VerifyCase> more = verify_folder(path, make_ops, make_stages);
             cases.insert(cases.end(), more.begin(), more.end());
         }
         if (!cases.empty()) return cases;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/core/result.h"
+#include "engine/decode/decoder.h"
 #include "engine/ops/ops.h"
 
 namespace gs {
@@ -24,7 +25,10 @@ struct VerifyCase {
 };
 
 using OpsFactory = std::function<std::shared_ptr<Ops>()>;
-/// Recognises the kind of folder by what it holds. One or several cases. Errors: kInput "not_a_golden".
-Result<std::vector<VerifyCase>> verify_golden(const std::filesystem::path& dir, const OpsFactory& make_ops);
+/// Which back ends compute the layers of a model that has n of them.
+using StageFactory = std::function<std::vector<StageEngine>(int n_layers)>;
+/// Recognises the kind of folder by what it holds. One or several cases. make_stages: for golden models; none: make_ops() has all layers.
+/// Errors: kInput "not_a_golden".
+Result<std::vector<VerifyCase>> verify_golden(const std::filesystem::path& dir, const OpsFactory& make_ops, const StageFactory& make_stages = {});
 
 }  // namespace gs

@@ -14,7 +14,7 @@ namespace gs {
 /// JSON of the user's; throws nlohmann::json::exception, which verify_golden catches.
 nlohmann::json read_json(const std::filesystem::path& path);
 
-std::vector<VerifyCase> verify_model(const std::filesystem::path& dir, const OpsFactory& make_ops);
+std::vector<VerifyCase> verify_model(const std::filesystem::path& dir, const StageFactory& make_stages);
 std::vector<VerifyCase> verify_blocks(const std::filesystem::path& dir, const OpsFactory& make_ops);
 std::vector<VerifyCase> verify_tokenizer(const std::filesystem::path& dir);
 std::vector<VerifyCase> verify_bad(const std::filesystem::path& dir, const OpsFactory& make_ops);

@@ -25,8 +25,8 @@ struct Tolerances {
 class ModelVerifier {
 public:
     /// policy: of the golden's arrays; "both", or a reading.
-    ModelVerifier(const json& golden, const SafetensorsFile& arrays, std::shared_ptr<const Model> model, OpsFactory make_ops, std::string policy)
-        : m_golden(golden), m_arrays(arrays), m_model(std::move(model)), m_make_ops(std::move(make_ops)),
+    ModelVerifier(const json& golden, const SafetensorsFile& arrays, std::shared_ptr<const Model> model, StageFactory make_stages, std::string policy)
+        : m_golden(golden), m_arrays(arrays), m_model(std::move(model)), m_make_stages(std::move(make_stages)),
           m_name(m_golden.at("name").get<std::string>() + (policy == "reference" ? " (reference)" : "")), m_policy(std::move(policy)) {}
     std::vector<VerifyCase> run();
 
@@ -57,7 +57,7 @@ private:
     const json& m_golden;
     const SafetensorsFile& m_arrays;
     std::shared_ptr<const Model> m_model;
-    OpsFactory m_make_ops;
+    StageFactory m_make_stages;
     std::unique_ptr<Decoder> m_decoder;
     int m_start = 0;                         ///< position of the prompt's first token
     std::string m_name, m_policy;
@@ -261,7 +261,7 @@ VerifyCase ModelVerifier::texts() const {
 std::vector<VerifyCase> ModelVerifier::run_prompt(const std::string& letter, const json& prompt) {
     // A cache of its own, because a prompt that starts far in sees nothing before its start.
     m_start = prompt.at("start").get<int>();
-    Result<std::unique_ptr<Decoder>> decoder = Decoder::create(m_model, m_make_ops(), {.n_ctx = m_model->n_ctx, .begin = m_start});
+    Result<std::unique_ptr<Decoder>> decoder = Decoder::create(m_model, m_make_stages(m_model->spec.n_layers), {.n_ctx = m_model->n_ctx, .begin = m_start});
     if (!decoder) return {failed_case(fmt::format("{} {}", m_name, letter), decoder.error())};
     m_decoder = std::move(*decoder);
     std::vector<VerifyCase> cases = {prefill(letter, {1 << 20}, "prefill", true)};
@@ -287,7 +287,7 @@ std::vector<VerifyCase> ModelVerifier::run() {
 }  // namespace
 
 /// Every published reading of the family that the golden has (moe-families.md section 5).
-std::vector<VerifyCase> verify_model(const fs::path& dir, const OpsFactory& make_ops) {
+std::vector<VerifyCase> verify_model(const fs::path& dir, const StageFactory& make_stages) {
     const json golden = read_json(dir / "golden.json");
     const std::string name = golden.at("name").get<std::string>();
     const Result<SafetensorsFile> arrays = SafetensorsFile::open(dir / "golden.safetensors");
@@ -297,7 +297,7 @@ std::vector<VerifyCase> verify_model(const fs::path& dir, const OpsFactory& make
         const Reading reading = policy == name_of(Reading::kReference) ? Reading::kReference : Reading::kLlamaCpp;
         Result<std::shared_ptr<const Model>> model = Model::load(dir / "model.gguf", {.n_ctx = golden.at("n_ctx").get<int>(), .reading = reading});
         if (!model) return {failed_case(name, model.error())};
-        const std::vector<VerifyCase> more = ModelVerifier(golden, *arrays, *model, make_ops, policy.get<std::string>()).run();
+        const std::vector<VerifyCase> more = ModelVerifier(golden, *arrays, *model, make_stages, policy.get<std::string>()).run();
         cases.insert(cases.end(), more.begin(), more.end());
     }
     return cases;

@@ -1,0 +1,153 @@
+#include "engine/decode/decoder_stage.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/core/check.h"
+
+namespace gs {
+
+Result<void> poll(const CancelFlag* cancel) {
+    if (cancel && cancel->is_set()) return Error{ErrorKind::kCancelled, "cancelled", "The forward pass was cancelled", "", ""};
+    return {};
+}
+
+Error DecoderStage::out_of_memory(uint64_t more_bytes) const {
+    constexpr double kMB = 1e6;
+    return {ErrorKind::kRun, "out_of_memory", "There is not enough memory to run the model",
+            fmt::format("a context of {} tokens needs {:.1f} MB for keys and values and {:.1f} MB to work in", shared.n_ctx,
+                        static_cast<double>(kv_bytes) / kMB, static_cast<double>(work_bytes + more_bytes) / kMB),
+            "Ask for a shorter context, or close other programs"};
+}
+
+DecoderStage::DecoderStage(const DecoderShared& all, const StageEngine& engine)
+    : shared(all), ops(engine.ops), first_layer(engine.first_layer), end_layer(engine.end_layer) {
+    for (const int l : spec().moe_layers) {
+        n_moe_before += l < first_layer ? 1 : 0;
+        if (l >= first_layer && l < end_layer) moe_layers.push_back(l);
+    }
+}
+
+Result<std::unique_ptr<DecoderStage>> DecoderStage::create(const DecoderShared& shared, const StageEngine& engine) {
+    auto stage = std::make_unique<DecoderStage>(shared, engine);
+    GS_TRY_VOID(stage->allocate());
+    return stage;
+}
+
+Result<void> DecoderStage::allocate() {
+    const ModelSpec& s = spec();
+    const auto u = [](int n) { return static_cast<uint64_t>(n); };
+    const int n_layers = end_layer - first_layer;
+    const uint64_t context = u(n_layers) * u(shared.n_ctx), batch = u(shared.max_batch), width = u(s.n_embd);
+    struct Plan {
+        OpsBuffer& buffer;
+        uint64_t n_rows, n_cols;
+    };
+    // In floats, whatever the type: widths are even or the last value has one to spare.
+    const KvType kv_type = ops->kv_type();
+    const auto floats = [&](int n_values) { return (u(n_values) * kv_value_bytes(kv_type) + sizeof(float) - 1) / sizeof(float); };
+    const Plan kv_plans[] = {{kv_k, context, floats(s.k_width())}, {kv_v, context, floats(s.v_width())}};
+    const uint64_t attended_width = u(s.n_heads) * u(s.head_dim_v), head_rows = is_last() ? std::min<uint64_t>(kHeadRows, batch) : 0;
+    const Plan work_plans[] = {{x, batch, width}, {normed, batch, width}, {sub, batch, width},
+                               {q, batch, u(s.n_heads) * u(s.head_dim_k)}, {k, batch, u(s.k_width())}, {v, batch, u(s.v_width())},
+                               {attended, batch, attended_width},
+                               {shared_gate, batch, 1}, {head, head_rows, u(s.n_vocab)},
+                               {q_low, batch, u(s.mla.q_rank)}, {q_heads, batch, s.is_mla() ? u(s.query_width()) : 0},
+                               {head_values, batch, s.is_mla() ? u(s.value_width()) : 0}};
+    for (const Plan& p : kv_plans) kv_bytes += p.n_rows * p.n_cols * sizeof(float);
+    for (const Plan& p : work_plans) work_bytes += p.n_rows * p.n_cols * sizeof(float);
+    for (const Plan& p : kv_plans)
+        if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
+    const uint64_t n_moe = moe_layers.size(), n_experts = u(s.router.n_experts);
+    work_bytes += n_moe * batch * (3 * n_experts + 1) * sizeof(float);
+    for (const Plan& p : work_plans)
+        if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
+    if (!routing.allocate(*ops, n_moe, batch, n_experts)) return out_of_memory();
+    const auto memory = [](const OpsBuffer& buffer) { return reinterpret_cast<std::byte*>(buffer.data()); };
+    cache = {memory(kv_k), s.v_width() > 0 ? memory(kv_v) : nullptr, kv_type, n_layers, shared.n_ctx, s.n_kv_heads, s.head_dim_k, s.head_dim_v};
+    return {};
+}
+
+int DecoderStage::moe_row(int l) const {
+    return static_cast<int>(std::lower_bound(moe_layers.begin(), moe_layers.end(), l) - moe_layers.begin());
+}
+
+void DecoderStage::set_policies(std::span<const LayerPolicy> policies) {
+    const ModelSpec& s = spec();
+    const auto policy = [&](int l) -> const LayerPolicy& { return policies[static_cast<size_t>(l)]; };
+    std::vector<LayerRouter> routers;
+    for (int l = first_layer; l < end_layer; ++l) routers.push_back({s.router, policy(l), layer(l).selection_bias});
+    routing.routers->set(routers);
+    routing.k.clear();
+    routing.first_slot.assign(1, 0);
+    for (const int l : moe_layers) {
+        routing.k.push_back(policy(l).experts_per_token(s.router));
+        routing.first_slot.push_back(routing.first_slot.back() + routing.k.back());
+    }
+}
+
+void DecoderStage::embed(std::span<const int32_t> ids) {
+    ops->embed(weights().token_embedding, ids, spec().embedding_scale, x.rows(static_cast<int>(ids.size())));
+}
+
+void DecoderStage::take_hidden(const DecoderStage& before, int n_rows) {
+    const Rows from = before.x.rows(n_rows), to = x.rows(n_rows);
+    if (before.ops == ops) return ops->copy(from, to);
+    std::vector<float> values(static_cast<size_t>(n_rows) * static_cast<size_t>(to.n_cols));
+    before.ops->read(from.data, values.data(), values.size());
+    ops->write(values.data(), to.data, values.size());
+}
+
+Result<void> DecoderStage::run_layers(int n_rows, int position, int first_row, int end, const CancelFlag* cancel) {
+    for (int l = first_layer; l < std::min(end, end_layer); ++l) {
+        GS_TRY_VOID(poll(cancel));
+        attention_block(l, n_rows, position);
+        ffn_block(l, n_rows, first_row);
+        if (shared.tap) tap_rows(Tap::kHidden, l, first_row, x.rows(n_rows));
+    }
+    return {};
+}
+
+Rows DecoderStage::run_head(int from, int n_rows, int first_row) {
+    const Rows in = normed.rows(n_rows), out = head.rows(n_rows);
+    normalise(x.rows(shared.max_batch).from(from, n_rows), weights().output_norm, weights().output_norm_bias, in);
+    if (shared.tap) tap_rows(Tap::kFinal, -1, first_row, in);
+    const LinearCall call{.weight = &weights().output, .bias = &weights().output_bias, .out = out};
+    ops->linear(in, {&call, 1});
+    return out;
+}
+
+void DecoderStage::clear_nonfinite() {
+    constexpr float kNone = 0;
+    ops->write(&kNone, routing.nonfinite.data(), 1);
+}
+
+bool DecoderStage::found_nonfinite() {
+    int32_t found = 0;
+    ops->read(routing.nonfinite.data(), reinterpret_cast<float*>(&found), 1);
+    return found != 0;
+}
+
+void DecoderStage::hand_over_routing(RouteSink& sink, int n_rows, int first_row) {
+    const auto n = static_cast<size_t>(n_rows), n_experts = static_cast<size_t>(spec().router.n_experts), n_layers = moe_layers.size();
+    if (n_layers == 0) return;
+    const auto n_slots = static_cast<size_t>(routing.first_slot.back());
+    const auto bring = [&](const OpsBuffer& from, auto& to, size_t size) {
+        to.resize(size);
+        ops->read(from.data(), reinterpret_cast<float*>(to.data()), size);
+    };
+    bring(routing.logits, routing.host_logits, n_layers * n * n_experts);
+    bring(routing.weights, routing.host_weights, n * n_slots);
+    bring(routing.ids, routing.host_ids, n * n_slots);
+    bring(routing.n_used, routing.host_n_used, n_layers * n);
+    for (size_t m = 0; m < n_layers; ++m) {
+        const size_t slots = static_cast<size_t>(routing.first_slot[m]) * n, n_here = static_cast<size_t>(routing.k[m]) * n;
+        sink.on_route(n_moe_before + static_cast<int>(m), first_row, n_rows,
+                      std::span<const float>(routing.host_logits).subspan(m * n * n_experts, n * n_experts),
+                      std::span<const int32_t>(routing.host_ids).subspan(slots, n_here), std::span<const float>(routing.host_weights).subspan(slots, n_here),
+                      std::span<const int32_t>(routing.host_n_used).subspan(m * n, n), routing.k[m]);
+    }
+}
+
+}  // namespace gs
