@@ -110,6 +110,18 @@ public:
     virtual void set(std::span<const LayerRouter> layers) = 0;
 };
 
+/// Memory of the back end that comes to the host on the side: asked for behind the operations so far, there by the time anything asked for later is.
+/// It never moves. Gone before the back end is.
+class Readback {
+public:
+    virtual ~Readback() = default;
+    virtual float* data() = 0;         ///< the back end's side: zeroed, aligned to 64 bytes
+    /// Asks for the first n floats and waits for nothing; takes the place of what was asked for before. They stay as they are until end().
+    virtual void begin(size_t n_floats) = 0;
+    /// What begin() asked for, on the host until the next begin(): waits for it, unless read() has waited since. Zeros after a failure (Ops::check).
+    virtual std::span<const float> end() = 0;
+};
+
 /// Routes T tokens at one layer. Pointers of shapes lead to the back end's memory.
 struct RouteCall {
     Routers* routers = nullptr;        ///< made by the same back end
@@ -149,6 +161,8 @@ public:
     virtual void release(float* memory) = 0;
     virtual void read(const float* from, float* to_host, size_t n_floats) = 0;
     virtual void write(const float* from_host, float* to, size_t n_floats) = 0;
+    /// Null when there is no memory.
+    virtual std::unique_ptr<Readback> make_readback(size_t n_floats) = 0;
 
     /// The matrices that later calls will multiply with, and the others that they will name, as long as the owner lives or until others are adopted. A
     /// back end may keep copies in a layout of its own; returns the bytes that only embed() will read from then on.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/core/check.h"
+#include "engine/ops/host_readback.h"
 #include "engine/ops/host_routers.h"
 #include "engine/ops/rope_table.h"
 
@@ -83,6 +84,7 @@ public:
     void release(float* memory) override { ::operator delete(memory, std::align_val_t{64}); }
     void read(const float* from, float* to_host, size_t n) override { std::copy_n(from, n, to_host); }
     void write(const float* from_host, float* to, size_t n) override { std::copy_n(from_host, n, to); }
+    std::unique_ptr<Readback> make_readback(size_t n) override { return make_host_readback(*this, n); }
 
     void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override {
         for (size_t t = 0; t < ids.size(); ++t) {

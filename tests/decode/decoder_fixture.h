@@ -118,6 +118,11 @@ public:
         n_floats_left -= n;
         return ForwardingOps::allocate(n);
     }
+    std::unique_ptr<Readback> make_readback(size_t n) override {
+        if (n > n_floats_left) return nullptr;
+        n_floats_left -= n;
+        return ForwardingOps::make_readback(n);
+    }
     void linear(Rows x, std::span<const LinearCall> calls) override {
         for (const LinearCall& call : calls) n_linear_rows += static_cast<int64_t>(call.out.n_rows) * call.out.n_cols;
         ForwardingOps::linear(x, calls);

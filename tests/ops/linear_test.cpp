@@ -127,6 +127,34 @@ TEST_P(OpsTest, MemoryIsZeroedAlignedAndRefusedWhenAbsurd) {
     EXPECT_EQ(m_ops->allocate(SIZE_MAX), nullptr);
 }
 
+TEST_P(OpsTest, AReadbackBringsWhatWasThereWhenItWasAskedFor) {
+    const std::unique_ptr<Readback> readback = m_ops->make_readback(1000);
+    ASSERT_NE(readback, nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(readback->data()) % 64, 0u);
+    const auto bring = [&](size_t n, bool wait_before) {
+        readback->begin(n);
+        float other = 0;
+        if (wait_before) m_ops->read(readback->data(), &other, 1);
+        const std::span<const float> values = readback->end();
+        EXPECT_EQ(readback->end().data(), values.data()) << "asked twice, given twice";
+        return std::vector<float>(values.begin(), values.end());
+    };
+    EXPECT_EQ(bring(1000, false), std::vector<float>(1000));
+    for (const bool wait_before : {false, true}) {
+        const std::vector<float> sent = values(1000);
+        m_ops->write(sent.data(), readback->data(), 1000);
+        EXPECT_EQ(bring(1000, wait_before), sent);
+        // An operation's result, asked for before the device can have had the time.
+        const Rows rows{readback->data(), 1, 7, 7};
+        m_ops->scale(rows, std::vector<float>{2});
+        std::vector<float> doubled(sent.begin(), sent.begin() + 7);
+        for (float& v : doubled) v *= 2;
+        EXPECT_EQ(bring(7, wait_before), doubled);
+    }
+    EXPECT_EQ(m_ops->make_readback(SIZE_MAX / 8), nullptr);
+    EXPECT_EQ(m_ops->make_readback(SIZE_MAX), nullptr);
+}
+
 TEST_P(OpsTest, TimesCountCallsAndWeightBytes) {
     if (GetParam().is_reference()) GTEST_SKIP() << "the reference is not timed";
     const OwnedWeight w(TensorType::kQ8_0, 64, 16, m_random);

@@ -20,6 +20,7 @@ public:
     void release(float* memory) override { m_inner->release(memory); }
     void read(const float* from, float* to, size_t n) override { m_inner->read(from, to, n); }
     void write(const float* from, float* to, size_t n) override { m_inner->write(from, to, n); }
+    std::unique_ptr<Readback> make_readback(size_t n) override { return m_inner->make_readback(n); }
     void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override { m_inner->embed(table, ids, scale, out); }
     void norm(const NormCall& call) override { m_inner->norm(call); }
     void linear(Rows x, std::span<const LinearCall> calls) override { m_inner->linear(x, calls); }

@@ -13,6 +13,7 @@
 #include "engine/ops/cpu/scratch.h"
 #include "engine/ops/cpu/thread_pool.h"
 #include "engine/ops/cpu/tiled_weights.h"
+#include "engine/ops/host_readback.h"
 #include "engine/ops/host_routers.h"
 
 namespace gs::cpu {
@@ -29,6 +30,7 @@ public:
     void release(float* memory) override;
     void read(const float* from, float* to_host, size_t n_floats) override;
     void write(const float* from_host, float* to, size_t n_floats) override;
+    std::unique_ptr<Readback> make_readback(size_t n_floats) override { return make_host_readback(*this, n_floats); }
 
     std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others,
                                                   const std::shared_ptr<const void>& owner) override;

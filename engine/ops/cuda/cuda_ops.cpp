@@ -7,6 +7,7 @@
 
 #include "engine/core/check.h"
 #include "engine/ops/cuda/attention.cuh"
+#include "engine/ops/cuda/device_readback.h"
 #include "engine/ops/cuda/elementwise.cuh"
 #include "engine/ops/cuda/embed.cuh"
 #include "engine/ops/cuda/kv_cache.cuh"
@@ -82,6 +83,7 @@ void CudaOps::read(const float* from, float* to_host, size_t n) {
     const bool staged = n_bytes <= kReadBytes && m_read_buffer;
     void* to = staged ? static_cast<void*>(m_read_buffer) : to_host;
     const bool asked = m_errors.ok(cudaMemcpyAsync(to, from, n_bytes, cudaMemcpyDeviceToHost, m_stream), "reading");
+    ++m_n_waits;
     if (!m_errors.ok(cudaStreamSynchronize(m_stream), "reading") || !asked) return std::fill_n(to_host, n, 0.0f), void();
     if (staged) std::memcpy(to_host, m_read_buffer, n_bytes);
 }
@@ -89,6 +91,12 @@ void CudaOps::read(const float* from, float* to_host, size_t n) {
 void CudaOps::write(const float* from_host, float* to, size_t n) {
     use_device();
     m_errors.ok(cudaMemcpyAsync(to, from_host, n * sizeof(float), cudaMemcpyHostToDevice, m_stream), "writing");
+}
+
+std::unique_ptr<Readback> CudaOps::make_readback(size_t n) {
+    auto readback = std::make_unique<DeviceReadback>(m_errors, m_stream, m_device.index, m_n_waits);
+    if (n > std::numeric_limits<ptrdiff_t>::max() / sizeof(float) || !readback->allocate(n)) return nullptr;
+    return readback;
 }
 
 std::vector<std::span<const std::byte>> CudaOps::adopt(std::span<const Weight> matrices, std::span<const Weight> others,

@@ -34,6 +34,7 @@ public:
     void release(float* memory) override;
     void read(const float* from, float* to_host, size_t n_floats) override;
     void write(const float* from_host, float* to, size_t n_floats) override;
+    std::unique_ptr<Readback> make_readback(size_t n_floats) override;
 
     std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others,
                                                   const std::shared_ptr<const void>& owner) override;
@@ -101,6 +102,7 @@ private:
     WeightStore m_weights;
     DeviceBuffer m_workspace;
     std::byte* m_read_buffer = nullptr;        // page-locked
+    uint64_t m_n_waits = 0;                    // of read() for the stream
     std::vector<Angles> m_angles;
     uint64_t m_n_ropes = 0;
 };
