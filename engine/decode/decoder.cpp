@@ -105,11 +105,12 @@ Result<void> Decoder::forward(std::span<const int32_t> ids, int first_position, 
         const int size = std::min(impl.shared.max_batch, n - start);
         GS_TRY_VOID(impl.run_layers(ids.subspan(static_cast<size_t>(start), static_cast<size_t>(size)), first_position + start, start,
                                     impl.spec().n_layers, cancel));
-        if (impl.sink)
-            for (const auto& stage : impl.stages) stage->hand_over_routing(*impl.sink, size, start);
+        impl.stages.back()->ask_for_routing(size, impl.sink != nullptr);
         GS_TRY_VOID(poll(cancel));
         if (rows == LogitRows::kAll) GS_TRY_VOID(impl.head_block(0, size, start, start, cancel));
         if (rows == LogitRows::kLast && start + size == n) GS_TRY_VOID(impl.head_block(size - 1, 1, n - 1, 0, cancel));
+        if (impl.sink)
+            for (const auto& stage : impl.stages) GS_TRY_VOID(stage->hand_over_routing(*impl.sink, size, start));
     }
     return impl.check_results();
 }
@@ -136,7 +137,10 @@ Result<void> Decoder::Impl::run_layers(std::span<const int32_t> ids, int positio
     const int n = static_cast<int>(ids.size());
     stages.front()->embed(ids);
     for (size_t i = 0; i < stages.size() && stages[i]->first_layer <= end_layer; ++i) {
-        if (i > 0) stages[i]->take_hidden(*stages[i - 1], n);
+        if (i > 0) {
+            stages[i - 1]->ask_for_routing(n, sink != nullptr);
+            stages[i]->take_hidden(*stages[i - 1], n);
+        }
         GS_TRY_VOID(stages[i]->run_layers(n, position, first_row, end_layer, cancel));
     }
     return {};

@@ -26,7 +26,7 @@ enum class LogitRows : uint8_t { kNone, kLast, kAll };
 /// the rows whose logits were asked for.
 enum class Tap : uint8_t { kRouterInput, kRoutedOutput, kSharedOutput, kHidden, kFinal };
 
-/// Receives the routing of a forward pass, one call per MoE layer and batch of T tokens, once the batch has got through all layers.
+/// Receives the routing of a forward pass, one call per MoE layer and batch of T tokens, once the batch has got through all layers and its logits are there.
 class RouteSink {
 public:
     virtual ~RouteSink() = default;

@@ -17,21 +17,49 @@ void OpsBuffer::release() {
     m_data = nullptr;
 }
 
-bool BatchRouting::allocate(Ops& ops, size_t n_layers, size_t n_rows, size_t n_experts) {
-    const size_t rows = n_layers * n_rows;
+namespace {
+
+constexpr size_t kFlagFloats = 16;     // a line of its own: what follows stays aligned to 64 bytes
+
+/// The parts of one MoE layer in a block that begins at `base`.
+template <class Float, class Int>
+BatchRouting::Parts<Float, Int> parts_of(const BatchRouting& r, Float* base, int layer, int n_rows) {
+    const auto m = static_cast<size_t>(layer), n = static_cast<size_t>(n_rows), slots = static_cast<size_t>(r.k[m]) * n;
+    const auto before = static_cast<size_t>(r.first_slot[m]) * n, all_slots = static_cast<size_t>(r.first_slot.back()) * n;
+    Float* logits = base + kFlagFloats;
+    Float* weights = logits + r.n_layers * n * r.n_experts;
+    Int* ids = reinterpret_cast<Int*>(weights + all_slots);
+    return {.logits = {logits + m * n * r.n_experts, n * r.n_experts}, .weights = {weights + before, slots}, .ids = {ids + before, slots},
+            .n_used = {ids + all_slots + m * n, n}};
+}
+
+}  // namespace
+
+bool BatchRouting::allocate(Ops& ops, size_t moe_layers, size_t n_rows, size_t experts) {
+    n_layers = moe_layers;
+    n_experts = experts;
     routers = ops.make_routers();
-    return logits.allocate(ops, rows, n_experts) && ids.allocate(ops, rows, n_experts) && weights.allocate(ops, rows, n_experts) &&
-           n_used.allocate(ops, rows, 1) && nonfinite.allocate(ops, 1, 1);
+    block = ops.make_readback(kFlagFloats + n_layers * n_rows * (3 * n_experts + 1));
+    return block != nullptr;
 }
 
-Rows BatchRouting::logits_of(int m, int n, int n_experts) const {
-    return {logits.data() + static_cast<ptrdiff_t>(m) * n * n_experts, n, n_experts, n_experts};
+size_t BatchRouting::size(int n) const {
+    return kFlagFloats + static_cast<size_t>(n) * (n_layers * (n_experts + 1) + 2 * static_cast<size_t>(first_slot.back()));
 }
 
-RouteCall BatchRouting::call(int m, int n, int n_experts) const {
-    const ptrdiff_t slots = static_cast<ptrdiff_t>(first_slot[static_cast<size_t>(m)]) * n;
-    return {.routers = routers.get(), .logits = logits_of(m, n, n_experts), .ids = integers(ids) + slots, .weights = weights.data() + slots,
-            .n_used = integers(n_used) + static_cast<ptrdiff_t>(m) * n, .k_stride = k[static_cast<size_t>(m)], .nonfinite = integers(nonfinite)};
+Rows BatchRouting::logits_of(int m, int n) const {
+    const auto width = static_cast<int>(n_experts);
+    return {parts_of<float, int32_t>(*this, block->data(), m, n).logits.data(), n, width, width};
+}
+
+RouteCall BatchRouting::call(int m, int n) const {
+    const Parts<float, int32_t> parts = parts_of<float, int32_t>(*this, block->data(), m, n);
+    return {.routers = routers.get(), .logits = logits_of(m, n), .ids = parts.ids.data(), .weights = parts.weights.data(), .n_used = parts.n_used.data(),
+            .k_stride = k[static_cast<size_t>(m)], .nonfinite = reinterpret_cast<int32_t*>(block->data())};
+}
+
+BatchRouting::Parts<const float, const int32_t> BatchRouting::on_host(std::span<const float> values, int m, int n) const {
+    return parts_of<const float, const int32_t>(*this, values.data(), m, n);
 }
 
 }  // namespace gs

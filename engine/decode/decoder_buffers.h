@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "engine/ops/ops.h"
@@ -31,23 +32,31 @@ private:
     int m_cols = 0;
 };
 
-/// Routing of a batch in the back end's memory: of every MoE layer there one behind the other, so that one read brings it all to the host.
+/// Routing of a batch in one block of the back end's memory, so that one copy brings it all to the host: a flag, 1 when a router logit was NaN or
+/// infinite, then logits [M, n, E], weights and ids [M, n, k of the layer], n_used [M, n] of the M MoE layers there, 32 bits each, packed for a batch of
+/// n rows.
 struct BatchRouting {
-    OpsBuffer logits;                     ///< [M, T, E]
-    OpsBuffer ids, weights;               ///< [M, T, k of the layer], 32 bits each
-    OpsBuffer n_used;                     ///< [M, T], 32 bits each
-    OpsBuffer nonfinite;                  ///< [1]: 32 bits, 1 when a router logit was NaN or infinite
+    std::unique_ptr<Readback> block;
     std::unique_ptr<Routers> routers;
+    size_t n_layers = 0, n_experts = 0;
     std::vector<int> k;                   ///< [M] slots of a token
     std::vector<int> first_slot;          ///< [M + 1] sums of k
-    std::vector<float> host_logits, host_weights;     ///< what the sink is shown, kept between batches for their memory
-    std::vector<int32_t> host_ids, host_n_used;
+    bool flag_is_clear = true;            ///< nothing can have set the flag since it was last seen or written as 0
 
-    static int32_t* integers(const OpsBuffer& buffer) { return reinterpret_cast<int32_t*>(buffer.data()); }
-    bool allocate(Ops& ops, size_t n_layers, size_t n_rows, size_t n_experts);
-    /// Of the m-th MoE layer there in a batch of n rows.
-    Rows logits_of(int m, int n, int n_experts) const;
-    RouteCall call(int m, int n, int n_experts) const;
+    /// What the block holds of one MoE layer, on the back end's side or on the host's.
+    template <class Float, class Int>
+    struct Parts {
+        std::span<Float> logits, weights;
+        std::span<Int> ids, n_used;
+    };
+    bool allocate(Ops& ops, size_t moe_layers, size_t n_rows, size_t experts);
+    /// What a batch of n rows takes of the block, in floats.
+    size_t size(int n) const;
+    /// Of the m-th MoE layer there in a batch of n rows, in the back end's memory.
+    Rows logits_of(int m, int n) const;
+    RouteCall call(int m, int n) const;
+    /// The same in what block->end() gave.
+    Parts<const float, const int32_t> on_host(std::span<const float> values, int m, int n) const;
 };
 
 }  // namespace gs

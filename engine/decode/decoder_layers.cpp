@@ -33,7 +33,7 @@ void DecoderStage::ffn_block(int l, int n_rows, int first_row) {
 
 /// Router logits of every row of `normed`, bias included.
 Rows DecoderStage::router_linear(int l, int n_rows) {
-    const Rows out = routing.logits_of(moe_row(l), n_rows, spec().router.n_experts);
+    const Rows out = routing.logits_of(moe_row(l), n_rows);
     const LinearCall call{.weight = &layer(l).router, .bias = &layer(l).router_bias, .out = out};
     ops->linear(normed.rows(n_rows), {&call, 1});
     return out;
@@ -53,7 +53,7 @@ const float* DecoderStage::shared_gates(int l, int n_rows) {
 void DecoderStage::moe_block(int l, int n_rows, int first_row) {
     const LayerWeights& w = layer(l);
     router_linear(l, n_rows);
-    RouteCall route = routing.call(moe_row(l), n_rows, spec().router.n_experts);
+    RouteCall route = routing.call(moe_row(l), n_rows);
     route.layer = local(l);
     ops->route(route);
     const float* gates = w.shared ? shared_gates(l, n_rows) : nullptr;

@@ -54,14 +54,15 @@ void DecoderStage::write_kv(int l, int position, const KvRow& row) {
 
 /// One expert alone on `normed`, which it finds multiplied by the weight.
 std::vector<float> DecoderStage::weighed_expert(int l, int expert, float weight) {
+    const RouteCall route = routing.call(moe_row(l), 1);
     const int32_t id = expert, one = 1;
-    const auto write = [&](const int32_t& value, const OpsBuffer& to) { ops->write(reinterpret_cast<const float*>(&value), to.data(), 1); };
-    write(id, routing.ids);
-    write(one, routing.n_used);
-    ops->write(&weight, routing.weights.data(), 1);
+    const auto write = [&](const int32_t& value, int32_t* to) { ops->write(reinterpret_cast<const float*>(&value), reinterpret_cast<float*>(to), 1); };
+    write(id, route.ids);
+    write(one, route.n_used);
+    ops->write(&weight, route.weights, 1);
     std::vector<float> values(static_cast<size_t>(spec().n_embd));
-    ops->moe({.x = normed.rows(1), .experts = &layer(l).experts, .ids = BatchRouting::integers(routing.ids), .weights = routing.weights.data(),
-              .n_used = BatchRouting::integers(routing.n_used), .k_stride = 1, .weigh_input = true, .out = sub.rows(1)});
+    ops->moe({.x = normed.rows(1), .experts = &layer(l).experts, .ids = route.ids, .weights = route.weights, .n_used = route.n_used, .k_stride = 1,
+              .weigh_input = true, .out = sub.rows(1)});
     ops->read(sub.data(), values.data(), values.size());
     return values;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "engine/core/check.h"
 
@@ -100,6 +101,7 @@ void DecoderStage::take_hidden(const DecoderStage& before, int n_rows) {
 }
 
 Result<void> DecoderStage::run_layers(int n_rows, int position, int first_row, int end, const CancelFlag* cancel) {
+    routing.flag_is_clear = false;
     for (int l = first_layer; l < std::min(end, end_layer); ++l) {
         GS_TRY_VOID(poll(cancel));
         attention_block(l, n_rows, position);
@@ -120,34 +122,28 @@ Rows DecoderStage::run_head(int from, int n_rows, int first_row) {
 
 void DecoderStage::clear_nonfinite() {
     constexpr float kNone = 0;
-    ops->write(&kNone, routing.nonfinite.data(), 1);
+    if (!routing.flag_is_clear) ops->write(&kNone, routing.block->data(), 1);
 }
 
 bool DecoderStage::found_nonfinite() {
-    int32_t found = 0;
-    ops->read(routing.nonfinite.data(), reinterpret_cast<float*>(&found), 1);
-    return found != 0;
+    if (moe_layers.empty()) return false;
+    routing.flag_is_clear = std::bit_cast<int32_t>(routing.block->end()[0]) == 0;
+    return !routing.flag_is_clear;
 }
 
-void DecoderStage::hand_over_routing(RouteSink& sink, int n_rows, int first_row) {
-    const auto n = static_cast<size_t>(n_rows), n_experts = static_cast<size_t>(spec().router.n_experts), n_layers = moe_layers.size();
-    if (n_layers == 0) return;
-    const auto n_slots = static_cast<size_t>(routing.first_slot.back());
-    const auto bring = [&](const OpsBuffer& from, auto& to, size_t size) {
-        to.resize(size);
-        ops->read(from.data(), reinterpret_cast<float*>(to.data()), size);
-    };
-    bring(routing.logits, routing.host_logits, n_layers * n * n_experts);
-    bring(routing.weights, routing.host_weights, n * n_slots);
-    bring(routing.ids, routing.host_ids, n * n_slots);
-    bring(routing.n_used, routing.host_n_used, n_layers * n);
-    for (size_t m = 0; m < n_layers; ++m) {
-        const size_t slots = static_cast<size_t>(routing.first_slot[m]) * n, n_here = static_cast<size_t>(routing.k[m]) * n;
-        sink.on_route(n_moe_before + static_cast<int>(m), first_row, n_rows,
-                      std::span<const float>(routing.host_logits).subspan(m * n * n_experts, n * n_experts),
-                      std::span<const int32_t>(routing.host_ids).subspan(slots, n_here), std::span<const float>(routing.host_weights).subspan(slots, n_here),
-                      std::span<const int32_t>(routing.host_n_used).subspan(m * n, n), routing.k[m]);
+void DecoderStage::ask_for_routing(int n_rows, bool captured) {
+    if (!moe_layers.empty()) routing.block->begin(captured ? routing.size(n_rows) : 1);
+}
+
+Result<void> DecoderStage::hand_over_routing(RouteSink& sink, int n_rows, int first_row) {
+    if (moe_layers.empty()) return {};
+    const std::span<const float> values = routing.block->end();
+    GS_TRY_VOID(ops->check());   // a device that failed has nothing to tell
+    for (size_t m = 0; m < moe_layers.size(); ++m) {
+        const auto parts = routing.on_host(values, static_cast<int>(m), n_rows);
+        sink.on_route(n_moe_before + static_cast<int>(m), first_row, n_rows, parts.logits, parts.ids, parts.weights, parts.n_used, routing.k[m]);
     }
+    return {};
 }
 
 }  // namespace gs

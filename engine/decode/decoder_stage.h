@@ -69,11 +69,14 @@ struct DecoderStage {
     Rows run_head(int from, int n_rows, int first_row);
     static constexpr int kHeadRows = 32;
 
-    /// Forgets what was not finite, before a pass; and whether a router has met such a value since.
+    /// Forgets what was not finite, before a pass; and whether a router has met such a value since, after ask_for_routing().
     void clear_nonfinite();
     bool found_nonfinite();
-    /// What the routers of a whole batch decided, to the sink.
-    void hand_over_routing(RouteSink& sink, int n_rows, int first_row);
+    /// Begins to bring to the host what the routers of a batch of n rows decided, or with captured = false no more than whether a value was not finite.
+    /// Called ahead of something that is waited for anyway, the next stage's input or the logits: by then the routing is there too.
+    void ask_for_routing(int n_rows, bool captured);
+    /// What was asked for, to the sink. Errors: those of Ops::check.
+    Result<void> hand_over_routing(RouteSink& sink, int n_rows, int first_row);
 
     KvRow read_kv(int l, int position);
     void write_kv(int l, int position, const KvRow& row);

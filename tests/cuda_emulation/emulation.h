@@ -29,6 +29,7 @@ struct Counters {
     uint64_t launches = 0, blocks = 0, fiber_switches = 0;
     size_t bytes_in_use = 0;
     uint64_t graph_launches = 0;
+    uint64_t copies = 0, waits = 0;        ///< copies asked for; calls that return only when the device has caught up
 };
 Counters counters();
 /// With GATESCOPE_EMULATION_PROFILE set, the program ends with a table on stderr: what each place of launch cost.

@@ -47,7 +47,7 @@ struct Runtime {
     bool lost = false, deferred = false;
     std::map<const char*, size_t> device_memory, host_memory;
     size_t in_use = 0;
-    uint64_t graph_launches = 0;
+    uint64_t graph_launches = 0, copies = 0, waits = 0;
     std::map<const void*, int> most_shared;
     std::set<Stream*> streams;
     Stream default_stream;
@@ -203,6 +203,8 @@ Counters counters() {
     Counters c = fiber_counters();
     c.bytes_in_use = runtime().in_use;
     c.graph_launches = runtime().graph_launches;
+    c.copies = runtime().copies;
+    c.waits = runtime().waits;
     return c;
 }
 
@@ -275,6 +277,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 cudaError_t cudaDeviceSynchronize() {
     GS_ALIVE();
     if (breaks_capture()) return report(cudaErrorStreamCaptureUnsupported);
+    ++runtime().waits;
     drain();
     return cudaSuccess;
 }
@@ -330,6 +333,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
     GS_ALIVE();
     if (width == 0 || height == 0) return cudaSuccess;
     if (to_pitch < width || from_pitch < width) return report(cudaErrorInvalidValue);
+    ++runtime().copies;
     check_range(to, to_pitch * (height - 1) + width, "a copy");
     check_range(from, from_pitch * (height - 1) + width, "a copy");
     const Work copy = [=] {
@@ -339,6 +343,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
     const bool pageable_source = kind == cudaMemcpyHostToDevice && !piece_of(runtime().host_memory, from);
     const bool pageable_target = kind == cudaMemcpyDeviceToHost && !piece_of(runtime().host_memory, to);
     if (stream_of(stream).capturing || !(pageable_source || pageable_target)) return enqueue(stream, copy);
+    runtime().waits += pageable_target;
     drain();
     copy();
     return cudaSuccess;
@@ -404,6 +409,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     GS_ALIVE();
+    ++runtime().waits;
     if (event->recorded && !event->reached) drain();
     return cudaSuccess;
 }

@@ -156,7 +156,7 @@ TEST(DecoderCancel, EndsAfterTheLayerInWhichItIsSet) {
         ASSERT_FALSE(ran);
         EXPECT_EQ(ran.error().kind, ErrorKind::kCancelled);
         EXPECT_EQ(n_layers, layer);
-        EXPECT_EQ(routes.n_calls, layer < model->spec.n_layers ? 0 : layer) << "nothing is told of a batch that did not get through";
+        EXPECT_EQ(routes.n_calls, 0) << "nothing is told of a batch that did not get through";
     }
 }
 
@@ -171,6 +171,42 @@ TEST(DecoderNonfinite, IsReportedAndTheResultIsThere) {
         EXPECT_EQ(ran.error().code, "nonfinite_weights");
         EXPECT_EQ(decoder->logits(2).size(), static_cast<size_t>(model->spec.n_vocab));
     }
+}
+
+/// Says of a batch that a logit was not finite.
+class FlaggingOps final : public ForwardingOps {
+public:
+    using ForwardingOps::ForwardingOps;
+    bool flags = false;
+    void route(const RouteCall& call) override {
+        ForwardingOps::route(call);
+        if (flags) *call.nonfinite = 1;
+    }
+};
+
+TEST(DecoderNonfinite, IsForgottenAfterThePassThatSawIt) {
+    const auto model = golden_model("mixtral");
+    const std::vector<int32_t> ids = some_ids(*model, 4);
+    const auto ops = std::make_shared<FlaggingOps>(exact_ops());
+    const auto decoder = make_decoder(model, {.n_ctx = 16}, ops);
+    const auto ran_clean = [&] {
+        ops->flags = false;
+        return static_cast<bool>(decoder->forward(ids, 0, LogitRows::kLast));
+    };
+    ops->flags = true;
+    EXPECT_EQ(decoder->forward(ids, 0, LogitRows::kLast).error().code, "nonfinite_weights");
+    EXPECT_TRUE(ran_clean());
+    ops->flags = true;
+    EXPECT_TRUE(decoder->probe(ids[3], 3, 1));
+    EXPECT_TRUE(ran_clean()) << "a probe's";
+    CancelFlag cancel;
+    decoder->set_tap([&](Tap, int layer, int, int, std::span<const float>) {
+        if (layer == 1) cancel.set();
+    });
+    ops->flags = true;
+    EXPECT_EQ(decoder->forward(ids, 0, LogitRows::kLast, &cancel).error().kind, ErrorKind::kCancelled);
+    decoder->set_tap(nullptr);
+    EXPECT_TRUE(ran_clean()) << "that of a pass cut short";
 }
 
 TEST(DecoderProbe, SeesWhatTheRunSaw) {
