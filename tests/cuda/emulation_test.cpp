@@ -1,7 +1,9 @@
 // The emulation itself: what a device would do wrong must show, and what is right must work for every seed.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "engine/ops/cuda/launch.cuh"
@@ -215,37 +217,104 @@ TEST(CudaEmulation, LaunchesOfImpossibleShapesFail) {
 
 __global__ void increment(int* value) { ++*value; }
 
-TEST(CudaEmulation, AGraphIsRecordedOnceAndReplayed) {
-    cudaStream_t stream = nullptr;
-    ASSERT_EQ(cudaStreamCreate(&stream), cudaSuccess);
-    int* value = nullptr;
-    int result = -1, start = 40;
-    ASSERT_EQ(cudaMalloc(&value, sizeof(int)), cudaSuccess);
-    ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
-    (void)cudaMemcpyAsync(value, &start, sizeof start, cudaMemcpyHostToDevice, stream);
-    launch(increment, dim3(1), dim3(1), 0, stream, value);
-    launch(increment, dim3(1), dim3(1), 0, stream, value);
-    cudaGraph_t graph = nullptr;
-    cudaGraphExec_t exec = nullptr;
-    ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
-    ASSERT_EQ(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
-    for (const int from : {40, 7}) {
-        start = from;
-        ASSERT_EQ(cudaGraphLaunch(exec, stream), cudaSuccess);
-        (void)cudaMemcpyAsync(&result, value, sizeof result, cudaMemcpyDeviceToHost, stream);
-        ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
-        EXPECT_EQ(result, from + 2);
+__global__ void add_value(int* sum, const int* value, int more) { *sum += *value + more; }
+
+/// A stream, a value on the device, and one in page-locked memory.
+class CudaEmulationGraph : public testing::Test {
+protected:
+    void SetUp() override {
+        ASSERT_EQ(cudaStreamCreate(&m_stream), cudaSuccess);
+        ASSERT_EQ(cudaMalloc(&m_value, sizeof(int)), cudaSuccess);
+        ASSERT_EQ(cudaMallocHost(&m_host, sizeof(int)), cudaSuccess);
     }
-    // What would wait cannot be recorded.
-    ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
-    EXPECT_EQ(cudaStreamSynchronize(stream), cudaErrorStreamCaptureUnsupported);
-    cudaGraph_t broken = nullptr;
-    EXPECT_EQ(cudaStreamEndCapture(stream, &broken), cudaErrorStreamCaptureInvalidated);
-    (void)cudaGetLastError();
-    (void)cudaGraphExecDestroy(exec);
-    (void)cudaGraphDestroy(graph);
-    (void)cudaFree(value);
-    (void)cudaStreamDestroy(stream);
+    void TearDown() override {
+        (void)cudaFreeHost(m_host);
+        (void)cudaFree(m_value);
+        (void)cudaStreamDestroy(m_stream);
+        (void)cudaGetLastError();
+    }
+    template <class Calls>
+    cudaError_t capture(const Calls& calls) {
+        cudaGraph_t graph = nullptr;
+        EXPECT_EQ(cudaStreamBeginCapture(m_stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+        calls();
+        const cudaError_t error = cudaStreamEndCapture(m_stream, &graph);
+        if (error != cudaSuccess) return error;
+        EXPECT_EQ(cudaGraphInstantiate(&m_exec, graph, 0), cudaSuccess);
+        return cudaGraphDestroy(graph);
+    }
+    int replayed() {
+        int result = -1;
+        EXPECT_EQ(cudaGraphLaunch(m_exec, m_stream), cudaSuccess);
+        EXPECT_EQ(cudaMemcpyAsync(&result, m_value, sizeof result, cudaMemcpyDeviceToHost, m_stream), cudaSuccess);
+        EXPECT_EQ(cudaStreamSynchronize(m_stream), cudaSuccess);
+        return result;
+    }
+
+    cudaStream_t m_stream = nullptr;
+    cudaGraphExec_t m_exec = nullptr;
+    int *m_value = nullptr, *m_host = nullptr;
+};
+
+TEST_F(CudaEmulationGraph, ReadsMemoryWhenReplayedAndArgumentsWhenCaptured) {
+    for (const bool deferred : {false, true}) {
+        cuda_emulation::set_deferred(deferred);
+        int more = 2;
+        ASSERT_EQ(capture([&] {
+                      EXPECT_EQ(cudaMemsetAsync(m_value, 0, sizeof(int), m_stream), cudaSuccess);
+                      launch(add_value, dim3(1), dim3(1), 0, m_stream, m_value, m_host, more);
+                      launch(increment, dim3(1), dim3(1), 0, m_stream, m_value);
+                  }),
+                  cudaSuccess);
+        more = 1000;
+        for (const int value : {40, 7}) {
+            *m_host = value;
+            EXPECT_EQ(replayed(), value + 2 + 1);
+        }
+        EXPECT_EQ(cudaGraphExecDestroy(m_exec), cudaSuccess);
+    }
+    cuda_emulation::set_deferred(false);
+}
+
+TEST_F(CudaEmulationGraph, WhatIsCapturedDoesNotRun) {
+    ASSERT_EQ(cudaMemset(m_value, 0, sizeof(int)), cudaSuccess);
+    ASSERT_EQ(capture([&] { launch(increment, dim3(1), dim3(1), 0, m_stream, m_value); }), cudaSuccess);
+    EXPECT_EQ(replayed(), 1);
+    EXPECT_EQ(cudaGraphExecDestroy(m_exec), cudaSuccess);
+}
+
+TEST_F(CudaEmulationGraph, WhatWaitsOrAllocatesBreaksACapture) {
+    int pageable = 0;
+    void* memory = nullptr;
+    const std::pair<const char*, std::function<cudaError_t()>> calls[] = {
+        {"synchronize", [&] { return cudaStreamSynchronize(m_stream); }},
+        {"query", [&] { return cudaStreamQuery(m_stream); }},
+        {"allocate", [&] { return cudaMalloc(&memory, 64); }},
+        {"free", [&] { return cudaFree(m_value); }},
+        {"allocate on the host", [&] { return cudaMallocHost(&memory, 64); }},
+        {"free on the host", [&] { return cudaFreeHost(m_host); }},
+        {"copy from pageable memory", [&] { return cudaMemcpyAsync(m_value, &pageable, sizeof(int), cudaMemcpyHostToDevice, m_stream); }},
+        {"copy to pageable memory", [&] { return cudaMemcpyAsync(&pageable, m_value, sizeof(int), cudaMemcpyDeviceToHost, m_stream); }},
+    };
+    for (const auto& [name, call] : calls)
+        EXPECT_EQ(capture([&] { EXPECT_EQ(call(), cudaErrorStreamCaptureUnsupported) << name; }), cudaErrorStreamCaptureInvalidated) << name;
+    // From page-locked memory it may be copied: when the graph is replayed.
+    ASSERT_EQ(capture([&] { EXPECT_EQ(cudaMemcpyAsync(m_value, m_host, sizeof(int), cudaMemcpyHostToDevice, m_stream), cudaSuccess); }), cudaSuccess);
+    *m_host = 5;
+    EXPECT_EQ(replayed(), 5);
+    EXPECT_EQ(cudaGraphExecDestroy(m_exec), cudaSuccess);
+}
+
+TEST_F(CudaEmulationGraph, NobodyCanWaitForAnEventOfACapture) {
+    cudaEvent_t event = nullptr;
+    ASSERT_EQ(cudaEventCreate(&event), cudaSuccess);
+    ASSERT_EQ(capture([&] { EXPECT_EQ(cudaEventRecord(event, m_stream), cudaSuccess); }), cudaSuccess);
+    EXPECT_EQ(cudaEventSynchronize(event), cudaErrorCapturedEvent);
+    EXPECT_EQ(cudaEventQuery(event), cudaErrorCapturedEvent);
+    EXPECT_EQ(cudaEventRecord(event, m_stream), cudaSuccess);
+    EXPECT_EQ(cudaEventSynchronize(event), cudaSuccess);
+    EXPECT_EQ(cudaEventDestroy(event), cudaSuccess);
+    EXPECT_EQ(cudaGraphExecDestroy(m_exec), cudaSuccess);
 }
 
 TEST(CudaEmulation, WithDeferredWorkReadingTooEarlyShows) {

@@ -28,7 +28,7 @@ void lose_device_after(uint64_t n_calls);
 struct Counters {
     uint64_t launches = 0, blocks = 0, fiber_switches = 0;
     size_t bytes_in_use = 0;
-    uint64_t graph_launches = 0;
+    uint64_t graphs_made = 0, graph_launches = 0;
     uint64_t copies = 0, waits = 0;        ///< copies asked for; calls that return only when the device has caught up
 };
 Counters counters();

@@ -29,6 +29,7 @@ struct Stream {
 struct Event {
     std::chrono::steady_clock::time_point time;
     bool recorded = false, reached = false;
+    bool captured = false;                 // last recorded while its stream was captured: it is an edge of a graph, and nobody can wait for it
 };
 struct Graph {
     std::vector<Work> nodes;
@@ -47,7 +48,7 @@ struct Runtime {
     bool lost = false, deferred = false;
     std::map<const char*, size_t> device_memory, host_memory;
     size_t in_use = 0;
-    uint64_t graph_launches = 0, copies = 0, waits = 0;
+    uint64_t graphs_made = 0, graph_launches = 0, copies = 0, waits = 0;
     std::map<const void*, int> most_shared;
     std::set<Stream*> streams;
     Stream default_stream;
@@ -177,6 +178,7 @@ constexpr ErrorText kErrors[] = {
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
     {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported", "operation not permitted when stream is capturing"},
+    {cudaErrorCapturedEvent, "cudaErrorCapturedEvent", "operation not permitted on an event last recorded in a capturing stream"},
     {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated", "operation failed due to a previous error during capture"},
 };
 ErrorText text_of(cudaError_t error) {
@@ -202,6 +204,7 @@ void lose_device_after(uint64_t n_calls) {
 Counters counters() {
     Counters c = fiber_counters();
     c.bytes_in_use = runtime().in_use;
+    c.graphs_made = runtime().graphs_made;
     c.graph_launches = runtime().graph_launches;
     c.copies = runtime().copies;
     c.waits = runtime().waits;
@@ -212,6 +215,15 @@ cudaError_t set_most_shared_memory(const void* kernel, int n_bytes) {
     GS_ALIVE();
     if (n_bytes > kSharedAtMost) return report(cudaErrorInvalidValue);
     runtime().most_shared[kernel] = n_bytes;
+    return cudaSuccess;
+}
+
+cudaError_t blocks_at_once(int* n_blocks, int n_threads, size_t shared_bytes) {
+    GS_ALIVE();
+    constexpr int kThreadsAtOnce = 1536;     // of a multiprocessor, on 8.6 and 8.9
+    constexpr size_t kSharedOfAll = 100 << 10, kOfTheSystem = 1 << 10;
+    if (n_threads < 1 || n_threads > 1024) return report(cudaErrorInvalidValue);
+    *n_blocks = std::min(kThreadsAtOnce / n_threads, static_cast<int>(kSharedOfAll / (shared_bytes + kOfTheSystem)));
     return cudaSuccess;
 }
 
@@ -316,11 +328,14 @@ cudaError_t cudaFree(void* memory) {
 }
 cudaError_t cudaMallocHost(void** memory, size_t n_bytes) {
     GS_ALIVE();
+    *memory = nullptr;
+    if (breaks_capture()) return report(cudaErrorStreamCaptureUnsupported);
     *memory = guarded_memory(runtime().host_memory, n_bytes);
     return *memory ? cudaSuccess : report(cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFreeHost(void* memory) {
     if (!memory) return cudaSuccess;
+    if (breaks_capture()) return report(cudaErrorStreamCaptureUnsupported);
     drain();
     return free_guarded(runtime().host_memory, memory) ? cudaSuccess : report(cudaErrorInvalidValue);
 }
@@ -342,7 +357,9 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
     // From pageable memory the source is read before the call returns; to it, the call returns when all is there.
     const bool pageable_source = kind == cudaMemcpyHostToDevice && !piece_of(runtime().host_memory, from);
     const bool pageable_target = kind == cudaMemcpyDeviceToHost && !piece_of(runtime().host_memory, to);
-    if (stream_of(stream).capturing || !(pageable_source || pageable_target)) return enqueue(stream, copy);
+    if (!(pageable_source || pageable_target)) return enqueue(stream, copy);
+    // A graph would read the source when it is replayed, if the driver took it at all.
+    if (breaks_capture()) return report(cudaErrorStreamCaptureUnsupported);
     runtime().waits += pageable_target;
     drain();
     copy();
@@ -378,8 +395,9 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaDeviceSynchronize(); }
-cudaError_t cudaStreamQuery(cudaStream_t) {
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
     GS_ALIVE();
+    if (stream_of(stream).capturing && breaks_capture()) return report(cudaErrorStreamCaptureUnsupported);
     return runtime().order.empty() ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
@@ -400,8 +418,10 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     GS_ALIVE();
-    event->recorded = true;
+    event->captured = stream_of(stream).capturing;
+    event->recorded = !event->captured;
     event->reached = false;
+    if (event->captured) return cudaSuccess;
     return enqueue(stream, [event] {
         event->time = std::chrono::steady_clock::now();
         event->reached = true;
@@ -409,12 +429,14 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     GS_ALIVE();
+    if (event->captured) return report(cudaErrorCapturedEvent);
     ++runtime().waits;
     if (event->recorded && !event->reached) drain();
     return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
     GS_ALIVE();
+    if (event->captured) return report(cudaErrorCapturedEvent);
     return event->recorded && !event->reached ? cudaErrorNotReady : cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
@@ -434,10 +456,10 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-    GS_ALIVE();
     *graph = nullptr;
     if (!stream || !stream->capturing) return report(cudaErrorInvalidValue);
     stream->capturing = false;
+    GS_ALIVE();
     if (stream->invalidated) return report(cudaErrorStreamCaptureInvalidated);
     *graph = new Graph{std::move(stream->captured)};
     stream->captured.clear();
@@ -451,6 +473,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
     GS_ALIVE();
     *exec = new GraphExec{graph->nodes};
+    ++runtime().graphs_made;
     return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {

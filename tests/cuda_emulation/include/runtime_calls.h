@@ -9,7 +9,8 @@
 enum cudaError_t {
     cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInvalidConfiguration = 9, cudaErrorInsufficientDriver = 35,
     cudaErrorDevicesUnavailable = 46, cudaErrorNoDevice = 100, cudaErrorInvalidDevice = 101, cudaErrorInvalidResourceHandle = 400, cudaErrorNotReady = 600,
-    cudaErrorLaunchFailure = 719, cudaErrorStreamCaptureUnsupported = 900, cudaErrorStreamCaptureInvalidated = 901, cudaErrorIllegalState = 401,
+    cudaErrorLaunchFailure = 719, cudaErrorStreamCaptureUnsupported = 900, cudaErrorStreamCaptureInvalidated = 901, cudaErrorCapturedEvent = 907,
+    cudaErrorIllegalState = 401,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
@@ -103,8 +104,14 @@ namespace cuda_emulation {
 cudaError_t launch_kernel(const void* kernel, const Index& grid, const Index& block, size_t shared_bytes, Stream* stream, std::function<void()> thread,
                           const Site& from);
 cudaError_t set_most_shared_memory(const void* kernel, int n_bytes);
+/// By threads and shared memory alone: nothing is known here of registers.
+cudaError_t blocks_at_once(int* n_blocks, int n_threads, size_t shared_bytes);
 }  // namespace cuda_emulation
 
+template <class... P>
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* n_blocks, void (*)(P...), int n_threads, size_t shared_bytes) {
+    return cuda_emulation::blocks_at_once(n_blocks, n_threads, shared_bytes);
+}
 template <class... P>
 cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute attribute, int value) {
     return attribute == cudaFuncAttributeMaxDynamicSharedMemorySize ? cuda_emulation::set_most_shared_memory(reinterpret_cast<const void*>(kernel), value)
