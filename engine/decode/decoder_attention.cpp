@@ -1,7 +1,4 @@
 // The first half of a layer: queries, keys and values of ordinary and of latent attention (spec/moe-families.md section 3).
-#include <array>
-#include <cmath>
-
 #include "engine/decode/decoder_stage.h"
 
 namespace gs {
@@ -59,14 +56,7 @@ void DecoderStage::rotate(int l, Rows heads, int n_heads, int head_dim, int posi
 
 /// Section 3.7.
 void DecoderStage::grow_queries(int l, Rows rq, int position) {
-    if (!spec().attention[static_cast<size_t>(l)].grows) return;
-    const QueryGrowth& growth = spec().query_growth;
-    std::vector<float> factors(static_cast<size_t>(rq.n_rows));
-    for (size_t t = 0; t < factors.size(); ++t) {
-        const double steps = std::floor((position + static_cast<double>(t) + growth.offset) / growth.step);
-        factors[t] = static_cast<float>(std::log(steps + 1) * growth.per_step + 1);
-    }
-    ops->scale(rq, factors);
+    if (spec().attention[static_cast<size_t>(l)].grows) ops->grow(rq, spec().query_growth, position);
 }
 
 /// Section 3.8, absorbed form: a query head is its content part in the space of the compressed keys, then its rotated part; the one key head is the

@@ -22,7 +22,7 @@ void DecoderStage::ffn_block(int l, int n_rows, int first_row) {
     if (w.is_moe()) {
         if (shared.tap) tap_rows(Tap::kRouterInput, l, first_row, in);
         moe_block(l, n_rows, first_row);
-        if (w.shared && spec().ffn_scale != 1) ops->scale(out, {&spec().ffn_scale, 1});
+        if (w.shared && spec().ffn_scale != 1) ops->scale(out, spec().ffn_scale);
     } else {
         ops->ffn(w.dense, in, out);
     }

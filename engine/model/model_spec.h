@@ -2,6 +2,7 @@
 // family that says how to read it from the file.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -49,6 +50,7 @@ struct LayerAttention {
 /// ln(floor((position + offset) / step) + 1) * per_step + 1, where attention would spread over ever more keys (section 3.7).
 struct QueryGrowth {
     double per_step = 0.1, step = 8192, offset = 1;
+    float factor(int position) const { return static_cast<float>(std::log(std::floor((position + offset) / step) + 1) * per_step + 1); }
 };
 
 /// Multi-head latent attention (section 3.8), computed in its absorbed form: one key-value head of kv_rank + n_rot dimensions.

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <algorithm>
+#include <compare>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -148,6 +150,14 @@ struct MoeCall {
     const float* shared_scale = nullptr;    ///< [T]; null = 1
     Rows out;                          ///< [T, D], overwritten
     Rows routed;                       ///< optional (data may be null): [T, D], the routed sum without the shared expert
+    int k_most = 0;                    ///< no token uses more; for times() only. 0: k_stride
+};
+
+/// Steps of equal shape (Ops::step) make the same calls.
+struct StepShape {
+    const void* maker = nullptr;       ///< who calls
+    int variant = 0;                   ///< tells apart the steps of one maker
+    std::strong_ordering operator<=>(const StepShape&) const = default;
 };
 
 class Ops {
@@ -192,8 +202,9 @@ public:
     /// x += scale * y
     virtual void add(Rows x, Rows y, float scale) = 0;
     virtual void copy(Rows from, Rows to) = 0;
-    /// x = x * factors[t] for each row t, or x * factors[0] when there is one factor.
-    virtual void scale(Rows x, std::span<const float> factors) = 0;
+    virtual void scale(Rows x, float factor) = 0;
+    /// Row t times growth.factor(first_position + t).
+    virtual void grow(Rows x, const QueryGrowth& growth, int first_position) = 0;
     /// x = min(max(x, -limit), limit)
     virtual void clamp(Rows x, float limit) = 0;
     /// x = 1 / (1 + exp(-x))
@@ -206,6 +217,13 @@ public:
     virtual void moe(const MoeCall& call) = 0;
     /// Every expert of a layer on one input: x [1, D] -> out [E, D], unweighted.
     virtual void all_experts(const FfnWeights& experts, Rows x, Rows out) = 0;
+
+    /// A pass of few tokens that comes again and again: `calls` makes it, with operations of this back end that leave their results in its memory. The back
+    /// end may keep what is called for a shape, and from then on repeat it without asking `calls`. So steps of equal shape and count of ids make the same
+    /// calls with the same arguments, but for these three: what lies in the back end's memory (activations, keys and values, routers), the span of ids
+    /// given to embed(), which is `ids`, and the first_position of every call, which is `first_position`. They do not read(), write(), allocate() or
+    /// release(). `calls` may be asked twice for one step. It returns false where it broke off: then nothing is kept, and there is no result.
+    virtual void step(const StepShape& /*shape*/, std::span<const int32_t> /*ids*/, int /*first_position*/, const std::function<bool()>& calls) { (void)calls(); }
 
     /// Time and bytes by op since the last reset, for `bench` and the engine panel.
     struct OpTime {

@@ -179,9 +179,13 @@ public:
         for (int t = 0; t < from.n_rows; ++t) std::copy_n(from.row(t), from.n_cols, to.row(t));
     }
 
-    void scale(Rows x, std::span<const float> factors) override {
+    void scale(Rows x, float factor) override {
         for (int t = 0; t < x.n_rows; ++t)
-            for (int i = 0; i < x.n_cols; ++i) x.row(t)[i] *= factors[factors.size() == 1 ? 0 : static_cast<size_t>(t)];
+            for (int i = 0; i < x.n_cols; ++i) x.row(t)[i] *= factor;
+    }
+
+    void grow(Rows x, const QueryGrowth& growth, int first_position) override {
+        for (int t = 0; t < x.n_rows; ++t) scale(x.from(t, 1), growth.factor(first_position + t));
     }
 
     void clamp(Rows x, float limit) override {

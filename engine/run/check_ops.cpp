@@ -103,11 +103,12 @@ private:
 
     void rows() {
         const std::vector<float> x = values(3 * 576, -3, 3), y = values(3 * 576);
-        const std::vector<float> factors{2, 0.5f, 3};
         const auto other = [&](Ops& ops) { return std::make_unique<Sheet>(ops, 3, 576, y); };
         compare("add", 3, 576, {2 * kEpsilon * 4}, [&](Ops& ops, Rows out) { ops.add(out, other(ops)->rows(), 0.75f); }, x);
         compare("copy", 3, 576, {0}, [&](Ops& ops, Rows out) { ops.copy(other(ops)->rows(), out); }, x);
-        compare("scale", 3, 576, {0}, [&](Ops& ops, Rows out) { ops.scale(out, factors); }, x);
+        compare("scale", 3, 576, {0}, [&](Ops& ops, Rows out) { ops.scale(out, 0.3f); }, x);
+        // A factor below 2 to its last place, and the product.
+        compare("grow", 3, 576, {4 * kEpsilon * 6}, [&](Ops& ops, Rows out) { ops.grow(out, {.step = 100}, 4998); }, x);
         compare("sigmoid", 3, 576, {8 * kEpsilon}, [&](Ops& ops, Rows out) { ops.sigmoid(out); }, x);
         compare("clamp", 3, 576, {0}, [&](Ops& ops, Rows out) { ops.clamp(out, 1.5f); }, x);
         for (const NormKind kind : {NormKind::kRms, NormKind::kLayer})
@@ -124,6 +125,16 @@ private:
             compare(fmt::format("rope {}", pairs == RopePairs::kHalves ? "halves" : "neighbours"), 3, 576, {8 * kEpsilon * 6},
                     [&](Ops& ops, Rows out) { ops.rope(spec, {}, out, 9, 64, 4001); }, x);
         }
+        // Four times, so that a back end that keeps steps repeats it by itself; what each adds is as above.
+        compare("step", 3, 576, {4 * 12 * kEpsilon * 6}, [&](Ops& ops, Rows out) {
+            const std::vector<int32_t> ids{1, 2, 3};
+            for (int position = 4000; position < 4004; ++position)
+                ops.step({.maker = &out}, ids, position, [&] {
+                    ops.rope({.n_rot = 64}, {}, out, 9, 64, position);
+                    ops.grow(out, {.per_step = 0.01, .step = 2}, position);
+                    return true;
+                });
+        }, x);
     }
 
     /// What any order of summation, and the rounding of inputs in the fast precision, may do to each product (tests/ops/backends.cpp has the terms).

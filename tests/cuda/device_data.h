@@ -7,9 +7,13 @@
 #include <vector>
 
 #include "engine/ops/cuda/linear.cuh"
+#include "tests/cuda_emulation/emulation.h"
 #include "tests/ops/backends.h"
 
 namespace gs::test {
+
+/// For shapes of launches: the emulated device's.
+inline const int kProcessors = cuda_emulation::Device{}.n_processors;
 
 /// Values on the device, exactly as many bytes as there are values: AddressSanitizer finds what is beyond.
 template <class T>

@@ -43,9 +43,14 @@ TEST(CudaElementwise, Copy) {
     check([](Rows x, Rows y) { copy_rows(nullptr, y, x); }, [](float, float b, int) { return b; });
 }
 TEST(CudaElementwise, Scale) {
-    const std::vector<float> factors{2, 3, 5};
-    check([&](Rows x, Rows) { scale_rows(nullptr, x, factors.data(), 0); }, [&](float a, float, int t) { return a * factors[static_cast<size_t>(t)]; });
-    check([&](Rows x, Rows) { scale_rows(nullptr, x, nullptr, 7); }, [](float a, float, int) { return a * 7; });
+    check([&](Rows x, Rows) { scale_rows(nullptr, x, 7); }, [](float a, float, int) { return a * 7; });
+}
+TEST(CudaElementwise, GrowAtAPositionThatIsGivenOrLiesInMemory) {
+    const QueryGrowth growth{.per_step = 0.5, .step = 2, .offset = 1};
+    const int32_t place = 12;
+    for (const Position& first : {Position{12, nullptr}, Position{-1, &place}})
+        check([&](Rows x, Rows) { grow_rows(nullptr, x, growth, first); },
+              [&](float a, float, int t) { return a * growth.factor(12 + t); });
 }
 TEST(CudaElementwise, Clamp) {
     check([](Rows x, Rows) { clamp_rows(nullptr, x, 1.25f); }, [](float a, float, int) { return std::min(std::max(a, -1.25f), 1.25f); });

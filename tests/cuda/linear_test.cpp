@@ -40,7 +40,7 @@ protected:
         const DeviceRows in(x), result(out);
         const cuda::DeviceLinear call{stack.matrix, nullptr, result.rows()};
         const OnDevice<std::byte> workspace(cuda::linear_workspace(in.rows(), {&call, 1}, p.precision));
-        cuda::linear(nullptr, in.rows(), {&call, 1}, p.precision, workspace.data());
+        cuda::linear(nullptr, in.rows(), {&call, 1}, p.precision, kProcessors, workspace.data());
         out.data = result.memory.read();
         for (int t = 0; t < p.n_tokens; ++t) {
             expect_within(out.rows().row(t), bounded_product(w, 0, exactly(x.rows().row(t), p.n_in), is_rounded(p)), text_of(p) + ", token " + std::to_string(t));
@@ -85,7 +85,7 @@ TEST_F(CudaLinear, RowsOfAnyMagnitudeKeepTheirPrecision) {
         const DeviceRows in(x), result(out);
         const cuda::DeviceLinear call{stack.matrix, nullptr, result.rows()};
         const OnDevice<std::byte> workspace(cuda::linear_workspace(in.rows(), {&call, 1}, Precision::kFast));
-        cuda::linear(nullptr, in.rows(), {&call, 1}, Precision::kFast, workspace.data());
+        cuda::linear(nullptr, in.rows(), {&call, 1}, Precision::kFast, kProcessors, workspace.data());
         out.data = result.memory.read();
         for (int t = 0; t < 10; ++t) expect_within(out.rows().row(t), bounded_product(w, 0, exactly(x.rows().row(t), 96), false), std::to_string(magnitude));
     }
@@ -119,7 +119,7 @@ TEST_F(CudaLinear, SeveralMatricesOfMixedTypesShareOneInputAndTakeBiases) {
                                                     {device_k.matrix, nullptr, result.rows().columns(48, 16)},
                                                     {device_v.matrix, nullptr, result.rows().columns(64, 17)}};
         const OnDevice<std::byte> workspace(cuda::linear_workspace(in.rows(), calls, Precision::kFast));
-        cuda::linear(nullptr, in.rows(), calls, Precision::kFast, workspace.data());
+        cuda::linear(nullptr, in.rows(), calls, Precision::kFast, kProcessors, workspace.data());
         all.data = result.memory.read();
         for (int t = 0; t < n_tokens; ++t) {
             const Bounded row = exactly(x.rows().row(t), 96);
@@ -146,7 +146,7 @@ TEST_F(CudaLinear, InfinityAndNotANumberReachTheOutput) {
                 const DeviceRows in(x), result(out);
                 const cuda::DeviceLinear call{stack.matrix, nullptr, result.rows()};
                 const OnDevice<std::byte> workspace(cuda::linear_workspace(in.rows(), {&call, 1}, Precision::kFast));
-                cuda::linear(nullptr, in.rows(), {&call, 1}, Precision::kFast, workspace.data());
+                cuda::linear(nullptr, in.rows(), {&call, 1}, Precision::kFast, kProcessors, workspace.data());
                 out.data = result.memory.read();
                 for (size_t i = 0; i < out.data.size(); ++i) EXPECT_EQ(std::isfinite(out.data[i]), i >= 16) << bad << " value " << i;
             }
@@ -164,7 +164,7 @@ TEST_F(CudaLinear, ResultsDoNotDependOnTheOrderOfThreads) {
         std::vector<float> first;
         for (const uint64_t seed : {1, 2, 3, 4}) {
             cuda_emulation::set_seed(seed);
-            cuda::linear(nullptr, in.rows(), {&call, 1}, Precision::kFast, workspace.data());
+            cuda::linear(nullptr, in.rows(), {&call, 1}, Precision::kFast, kProcessors, workspace.data());
             const std::vector<float> values = result.memory.read();
             if (first.empty()) first = values;
             EXPECT_EQ(values, first) << seed;

@@ -75,7 +75,7 @@ protected:
         call.out = device_out.rows();
         if (c.routed) call.routed = device_routed.rows();
         const OnDevice<std::byte> workspace(cuda::moe_workspace(call, GetParam()));
-        cuda::moe(nullptr, call, GetParam(), workspace.data());
+        cuda::moe(nullptr, call, GetParam(), kProcessors, workspace.data());
         out.data = device_out.memory.read();
         routed.data = device_routed.memory.read();
     }
@@ -121,7 +121,7 @@ TEST_P(CudaMoe, HiddenValuesOfSeveralChunksAndInputsOfSeveralStages) {
     if (!HasFatalFailure()) check({T::kQ8_0, T::kQ4_0, 96, 32 * 34, 9, 9, true, true, true}, 2);
 }
 
-// The second has more than a block can add up in one go.
+// More than a block adds up in one go.
 TEST_P(CudaMoe, HundredsOfExpertsMayBeChosenAsInSoftMode) {
     check({T::kF32, T::kF32, 32, 32, 100, 100, false, false, true}, 1);
     if (!HasFatalFailure()) check({T::kF32, T::kF32, 32, 32, 200, 200, true, false, true}, 2);
@@ -149,14 +149,14 @@ TEST_P(CudaMoe, NoExpertUsedGivesZeroOrTheSharedExpertAlone) {
         const auto workspace = [&] { return OnDevice<std::byte>(cuda::moe_workspace(call, GetParam())); };
         {
             const auto memory = workspace();
-            cuda::moe(nullptr, call, GetParam(), memory.data());
+            cuda::moe(nullptr, call, GetParam(), kProcessors, memory.data());
             for (const float v : out.memory.read()) EXPECT_EQ(v, 0.0f);
         }
         call.shared = &device_shared.ffn;
         const auto memory = workspace();
-        cuda::moe(nullptr, call, GetParam(), memory.data());
+        cuda::moe(nullptr, call, GetParam(), kProcessors, memory.data());
         const OnDevice<std::byte> own(cuda::ffn_workspace(device_shared.ffn, in.rows(), GetParam()));
-        cuda::ffn(nullptr, device_shared.ffn, in.rows(), alone.rows(), GetParam(), own.data());
+        cuda::ffn(nullptr, device_shared.ffn, in.rows(), alone.rows(), GetParam(), kProcessors, own.data());
         EXPECT_EQ(out.memory.read(), alone.memory.read());
     }
 }
@@ -170,7 +170,7 @@ TEST_P(CudaMoe, DenseNetworkStaysWithinItsBound) {
             for (float& v : x.data) v = uniform(-1, 1);
             const DeviceRows in(x), result(out);
             const OnDevice<std::byte> workspace(cuda::ffn_workspace(net.ffn, in.rows(), GetParam()));
-            cuda::ffn(nullptr, net.ffn, in.rows(), result.rows(), GetParam(), workspace.data());
+            cuda::ffn(nullptr, net.ffn, in.rows(), result.rows(), GetParam(), kProcessors, workspace.data());
             out.data = result.memory.read();
             for (int t = 0; t < n_tokens; ++t)
                 expect_within(out.rows().row(t), bounded_ffn(f, 0, exactly(x.rows().row(t), 96), rounds(type, n_tokens), rounds(type, n_tokens)), "ffn");
@@ -186,7 +186,7 @@ TEST_P(CudaMoe, EveryExpertOnOneInputEqualsEachAlone) {
     for (float& v : x.data) v = uniform(-1, 1);
     const DeviceRows in(x), result(out);
     const OnDevice<std::byte> workspace(cuda::all_experts_workspace(net.ffn));
-    cuda::all_experts(nullptr, net.ffn, in.rows(), result.rows(), workspace.data());
+    cuda::all_experts(nullptr, net.ffn, in.rows(), result.rows(), kProcessors, workspace.data());
     out.data = result.memory.read();
     for (int e = 0; e < 6; ++e)
         expect_within(out.rows().row(e), bounded_ffn(experts, e, exactly(x.data.data(), 64), false, false), "expert " + std::to_string(e));

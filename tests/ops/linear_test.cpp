@@ -146,7 +146,7 @@ TEST_P(OpsTest, AReadbackBringsWhatWasThereWhenItWasAskedFor) {
         EXPECT_EQ(bring(1000, wait_before), sent);
         // An operation's result, asked for before the device can have had the time.
         const Rows rows{readback->data(), 1, 7, 7};
-        m_ops->scale(rows, std::vector<float>{2});
+        m_ops->scale(rows, 2);
         std::vector<float> doubled(sent.begin(), sent.begin() + 7);
         for (float& v : doubled) v *= 2;
         EXPECT_EQ(bring(7, wait_before), doubled);

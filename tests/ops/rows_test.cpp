@@ -79,15 +79,31 @@ TEST_P(RowsTest, RowsAreScaledClampedAndCopied) {
     Matrix x(3, 50, 2), y(3, 50, 1);
     x.data = values(x.data.size(), -3, 3);
     m_ops->copy(x.rows(), y.rows());
-    const std::vector<float> factors = {2, -1, 0.5f};
-    m_ops->scale(x.rows(), factors);
+    m_ops->scale(x.rows(), -0.7f);
     for (int t = 0; t < 3; ++t)
-        for (int i = 0; i < 50; ++i) ASSERT_EQ(x.rows().row(t)[i], factors[static_cast<size_t>(t)] * y.rows().row(t)[i]);
-    m_ops->scale(x.rows(), std::span(factors).first(1));
+        for (int i = 0; i < 50; ++i) ASSERT_EQ(x.rows().row(t)[i], -0.7f * y.rows().row(t)[i]);
     m_ops->clamp(x.rows(), 1.5f);
     for (int t = 0; t < 3; ++t)
-        for (int i = 0; i < 50; ++i)
-            ASSERT_EQ(x.rows().row(t)[i], std::clamp(2 * factors[static_cast<size_t>(t)] * y.rows().row(t)[i], -1.5f, 1.5f));
+        for (int i = 0; i < 50; ++i) ASSERT_EQ(x.rows().row(t)[i], std::clamp(-0.7f * y.rows().row(t)[i], -1.5f, 1.5f));
+}
+
+TEST_P(RowsTest, RowsGrowWithTheirPositions) {
+    // Positions on both sides of a step's border; llama4's growth and one without an offset.
+    for (const QueryGrowth& growth : {QueryGrowth{}, QueryGrowth{.per_step = 0.3, .step = 50, .offset = 0}})
+        for (const int first : {0, 48, 8190, 1000000}) {
+            Matrix x(4, 33, 2);
+            x.data = values(x.data.size(), -3, 3);
+            const std::vector<float> before = x.data;
+            m_ops->grow(x.rows(), growth, first);
+            for (int t = 0; t < 4; ++t) {
+                const double steps = std::floor((first + t + growth.offset) / growth.step), factor = std::log(steps + 1) * growth.per_step + 1;
+                for (int i = 0; i < 33; ++i) {
+                    const double expected = factor * static_cast<double>(before[static_cast<size_t>(t * 35 + i)]);
+                    // The factor and the product are each rounded once.
+                    ASSERT_NEAR(x.rows().row(t)[i], expected, 2.01 * kEpsilon * std::fabs(expected)) << first + t;
+                }
+            }
+        }
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ public:
     void attention(const AttentionCall& call) override { m_inner->attention(call); }
     void add(Rows x, Rows y, float scale) override { m_inner->add(x, y, scale); }
     void copy(Rows from, Rows to) override { m_inner->copy(from, to); }
-    void scale(Rows x, std::span<const float> factors) override { m_inner->scale(x, factors); }
+    void scale(Rows x, float factor) override { m_inner->scale(x, factor); }
+    void grow(Rows x, const QueryGrowth& growth, int first_position) override { m_inner->grow(x, growth, first_position); }
     void clamp(Rows x, float limit) override { m_inner->clamp(x, limit); }
     void sigmoid(Rows x) override { m_inner->sigmoid(x); }
     std::unique_ptr<Routers> make_routers() override { return m_inner->make_routers(); }

@@ -160,9 +160,14 @@ void CpuOps::copy(Rows from, Rows to) {
     for (int t = 0; t < from.n_rows; ++t) std::copy_n(from.row(t), from.n_cols, to.row(t));
 }
 
-void CpuOps::scale(Rows x, std::span<const float> factors) {
+void CpuOps::scale(Rows x, float factor) {
     OpClock::Span span(m_clock, Op::kAdd);
-    each_row(x, [&](int t, int) { m_kernels.set_scaled(x.row(t), x.row(t), x.n_cols, factors[factors.size() == 1 ? 0 : static_cast<size_t>(t)]); });
+    each_row(x, [&](int t, int) { m_kernels.set_scaled(x.row(t), x.row(t), x.n_cols, factor); });
+}
+
+void CpuOps::grow(Rows x, const QueryGrowth& growth, int first_position) {
+    OpClock::Span span(m_clock, Op::kAdd);
+    each_row(x, [&](int t, int) { m_kernels.set_scaled(x.row(t), x.row(t), x.n_cols, growth.factor(first_position + t)); });
 }
 
 void CpuOps::clamp(Rows x, float limit) {

@@ -44,7 +44,8 @@ public:
     void attention(const AttentionCall& call) override;
     void add(Rows x, Rows y, float scale) override;
     void copy(Rows from, Rows to) override;
-    void scale(Rows x, std::span<const float> factors) override;
+    void scale(Rows x, float factor) override;
+    void grow(Rows x, const QueryGrowth& growth, int first_position) override;
     void clamp(Rows x, float limit) override;
     void sigmoid(Rows x) override;
     std::unique_ptr<Routers> make_routers() override { return std::make_unique<HostRouters>(); }

@@ -4,6 +4,7 @@
 #include <cuda_fp16.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "engine/ops/cuda/launch.cuh"
 #include "engine/ops/cuda/rows.cuh"
@@ -20,11 +21,12 @@ struct Shape {
     const std::byte *k, *v;                // of the layer's first head and position
     size_t k_gap, v_gap;                   // values between heads
     int dk, dv, v_stride;
-    int first_position, n_heads, heads_a_kv;
+    Position first_position;
+    int n_heads, heads_a_kv;
     float scale, cap;
     int begin, window, chunk;
     const float* sinks;
-    int n_splits, keys_a_split;
+    int n_splits;
     float *mixes, *stats;                  // [n_splits, T * H, dv] and [n_splits, T * H, 2]: what blocks of a split found
 };
 
@@ -36,6 +38,16 @@ __device__ int first_key(const Shape& s, int position) {
     return min(first, position);
 }
 
+/// Keys of the block that reaches over most of them, when the first token is at `first`: a block's first row may reach further back than its last, and
+/// with chunks the last token is not the one that sees most.
+constexpr __host__ __device__ int longest_range(int first, int n_tokens, int rows_a_block, int begin, int window, int chunk) {
+    const int last = first + n_tokens - 1;
+    int seen = last > begin ? last - begin : 0;
+    if (window > 0 && seen > window - 1) seen = window - 1;
+    if (chunk > 0 && seen > chunk - 1) seen = chunk - 1;
+    return seen + (rows_a_block < n_tokens ? rows_a_block : n_tokens);
+}
+
 /// Row r of those that share a head of keys: tokens outside, heads inside.
 struct Row {
     int token, head;
@@ -43,6 +55,11 @@ struct Row {
 __device__ Row row_at(const Shape& s, int kv_head, int r) { return {r / s.heads_a_kv, kv_head * s.heads_a_kv + r % s.heads_a_kv}; }
 __device__ size_t index_of(const Shape& s, const Row& row) {
     return static_cast<size_t>(row.token) * static_cast<size_t>(s.n_heads) + static_cast<size_t>(row.head);
+}
+
+/// Where this block's split keeps what it found for a row.
+__device__ size_t split_index(const Shape& s, const Row& row) {
+    return blockIdx.z * static_cast<size_t>(s.q.n_rows) * static_cast<size_t>(s.n_heads) + index_of(s, row);
 }
 
 __device__ float value_of(const float* p) { return __ldg(p); }
@@ -240,13 +257,21 @@ __global__ void __launch_bounds__(kThreads, 3) attention_kernel(const __grid_con
         q[i] = d < s.dk ? row_of(s.q, row.token)[static_cast<ptrdiff_t>(row.head) * s.dk + d] : 0.0f;
     }
     if (threadIdx.x < R) {
-        const int position = s.first_position + row_at(s, kv_head, min(first_row + static_cast<int>(threadIdx.x), n_rows - 1)).token;
+        const int position = s.first_position.get() + row_at(s, kv_head, min(first_row + static_cast<int>(threadIdx.x), n_rows - 1)).token;
         first[threadIdx.x] = first_key(s, position);
         last[threadIdx.x] = position;
     }
     __syncthreads();
     // Later rows see no key before the first one's, and none sees a key behind the last one's.
-    const int begin = first[0] + static_cast<int>(blockIdx.z) * s.keys_a_split, end = min(last[R - 1] + 1, begin + s.keys_a_split);
+    // The range is divided by where tokens are now, not by what there is room for: all splits have work.
+    const int n_keys = longest_range(s.first_position.get(), s.q.n_rows, R, s.begin, s.window, s.chunk);
+    const int keys_a_split = ceil_div(ceil_div(n_keys, s.n_splits), kKeysAtOnce) * kKeysAtOnce;
+    const int begin = first[0] + static_cast<int>(blockIdx.z) * keys_a_split, end = min(last[R - 1] + 1, begin + keys_a_split);
+    if (begin >= end) {   // never so of a single split
+        const int r = static_cast<int>(threadIdx.x);
+        if (r < end_row - first_row && first_column == 0) s.stats[2 * split_index(s, row_at(s, kv_head, first_row + r))] = -INFINITY;
+        return;
+    }
     const Kv* keys = reinterpret_cast<const Kv*>(s.k) + s.k_gap * static_cast<size_t>(kv_head);
     const Kv* values = reinterpret_cast<const Kv*>(s.v) + s.v_gap * static_cast<size_t>(kv_head);
     Found<R, C> found;
@@ -280,7 +305,7 @@ __global__ void __launch_bounds__(kThreads, 3) attention_kernel(const __grid_con
             row_of(s.out, row.token)[static_cast<ptrdiff_t>(row.head) * s.dv + column] = mixed[i] * fade * factor;
             continue;
         }
-        const size_t at = blockIdx.z * static_cast<size_t>(s.q.n_rows) * static_cast<size_t>(s.n_heads) + index_of(s, row);
+        const size_t at = split_index(s, row);
         s.mixes[at * static_cast<size_t>(s.dv) + static_cast<size_t>(column)] = mixed[i];
         if (column == 0) {
             s.stats[2 * at] = top;
@@ -315,7 +340,7 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(const __grid_constant
 /// How a call is divided: rows and columns of 32 of a block, and ranges of keys.
 struct Division {
     int rows, columns;
-    int n_row_blocks, n_column_blocks, n_splits, keys_a_split;
+    int n_row_blocks, n_column_blocks, n_splits;
 };
 
 Division divide(const AttentionCall& call, int n_processors) {
@@ -325,14 +350,10 @@ Division divide(const AttentionCall& call, int n_processors) {
     d.rows = n_rows == 1 ? 1 : n_rows <= 4 || d.columns > 4 ? 4 : 8;
     d.n_row_blocks = ceil_div(n_rows, d.rows);
     d.n_column_blocks = ceil_div(call.head_dim_v, kMostColumns);
-    // Of the longest block: its first row may reach further back than its last, and with chunks the last token is not the one that sees most.
-    const int last = call.first_position + call.q.n_rows - 1;
-    const int seen = call.span.chunk > 0 ? std::min(call.span.chunk - 1, last - std::min(call.begin, last)) : last - call.first_key(last);
-    const int n_keys = seen + std::min(d.rows, call.q.n_rows);
+    const int end = call.first_position + call.q.n_rows, reach = call.q.n_rows > kMostStepRows ? end : std::min(context_bucket(end), call.cache->n_ctx);
+    const int n_keys = longest_range(reach - call.q.n_rows, call.q.n_rows, d.rows, call.begin, call.span.window, call.span.chunk);
     const int wanted = ceil_div(4 * n_processors, d.n_row_blocks * n_kv * d.n_column_blocks);
-    const int n_splits = std::clamp(wanted, 1, std::min(ceil_div(n_keys, kKeysAtOnce), 65535));
-    d.keys_a_split = ceil_div(ceil_div(n_keys, n_splits), kKeysAtOnce) * kKeysAtOnce;
-    d.n_splits = ceil_div(n_keys, d.keys_a_split);
+    d.n_splits = std::clamp(wanted, 1, std::min(ceil_div(n_keys, kKeysAtOnce), 65535));
     return d;
 }
 
@@ -369,12 +390,16 @@ void launch_type(cudaStream_t stream, const Shape& s, const Division& d) {
 
 }  // namespace
 
+int context_bucket(int end) { return static_cast<int>(std::bit_ceil(static_cast<unsigned>(std::clamp(end, kKeysAtOnce, 1 << 30)))); }
+
 size_t attention_workspace(const AttentionCall& call, int n_processors) {
-    const Division d = divide(call, n_processors);
+    AttentionCall longest = call;
+    if (call.q.n_rows <= kMostStepRows) longest.first_position = call.cache->n_ctx - call.q.n_rows;   // or it would move with every bucket
+    const Division d = divide(longest, n_processors);
     return d.n_splits == 1 ? 0 : static_cast<size_t>(d.n_splits) * n_heads_of(call) * static_cast<size_t>(call.head_dim_v + 2) * sizeof(float);
 }
 
-void attention(cudaStream_t stream, const AttentionCall& call, const float* sinks, int n_processors, std::byte* workspace) {
+void attention(cudaStream_t stream, const AttentionCall& call, Position first, const float* sinks, int n_processors, std::byte* workspace) {
     if (call.q.n_rows <= 0) return;
     const KvCache& cache = *call.cache;
     const Division d = divide(call, n_processors);
@@ -385,7 +410,7 @@ void attention(cudaStream_t stream, const AttentionCall& call, const float* sink
     s.dk = cache.head_dim_k;
     s.dv = call.head_dim_v;
     s.v_stride = cache.v_stride();
-    s.first_position = call.first_position;
+    s.first_position = first;
     s.n_heads = call.n_heads;
     s.heads_a_kv = call.n_heads / cache.n_kv_heads;
     s.scale = call.scale;
@@ -395,7 +420,6 @@ void attention(cudaStream_t stream, const AttentionCall& call, const float* sink
     s.chunk = call.span.chunk;
     s.sinks = sinks;
     s.n_splits = d.n_splits;
-    s.keys_a_split = d.keys_a_split;
     s.mixes = reinterpret_cast<float*>(workspace);
     s.stats = s.mixes + static_cast<size_t>(d.n_splits) * n_heads_of(call) * static_cast<size_t>(s.dv);
     if (cache.type == KvType::kF16) launch_type<__half>(stream, s, d);

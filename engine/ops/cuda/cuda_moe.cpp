@@ -23,14 +23,14 @@ void CudaOps::ffn(const FfnWeights& weights, Rows x, Rows out) {
     if (x.n_rows <= 0 || !on_device(weights, net)) return;
     const size_t n_bytes = ffn_workspace(net, x, m_precision);
     std::byte* scratch = workspace(n_bytes);
-    if (n_bytes == 0 || scratch) cuda::ffn(m_stream, net, x, out, m_precision, scratch);
+    if (n_bytes == 0 || scratch) cuda::ffn(m_stream, net, x, out, m_precision, m_device.n_processors, scratch);
     operation.add_bytes(weights.gate.n_bytes() + weights.up.n_bytes() + weights.down.n_bytes());
     operation.add_products(static_cast<size_t>(x.n_rows) * ffn_products(weights));
 }
 
 std::unique_ptr<Routers> CudaOps::make_routers() {
     use_device();
-    return std::make_unique<DeviceRouters>(m_errors, m_ring, m_device.index);
+    return std::make_unique<DeviceRouters>(m_errors, m_ring, m_graphs, m_device.index);
 }
 
 void CudaOps::route(const RouteCall& call) {
@@ -48,9 +48,10 @@ void CudaOps::moe(const MoeCall& call) {
                         .routed = call.routed};
     const size_t n_bytes = moe_workspace(moe, m_precision);
     std::byte* scratch = workspace(n_bytes);
-    if (n_bytes == 0 || scratch) cuda::moe(m_stream, moe, m_precision, scratch);
-    // How many experts a token used is known on the device only: as many as there is room for, and no more than there are.
-    const size_t n_tokens = static_cast<size_t>(call.x.n_rows), n_pairs = static_cast<size_t>(call.k_stride) * n_tokens;
+    if (n_bytes == 0 || scratch) cuda::moe(m_stream, moe, m_precision, m_device.n_processors, scratch);
+    // How many experts a token used is known on the device only: as many as may be, and no more than there are.
+    const int most = call.k_most > 0 ? call.k_most : call.k_stride;
+    const size_t n_tokens = static_cast<size_t>(call.x.n_rows), n_pairs = static_cast<size_t>(most) * n_tokens;
     const size_t n_most = std::min(n_pairs, static_cast<size_t>(call.experts->gate.n_slabs));
     operation.add_products(n_pairs * ffn_products(*call.experts) + (call.shared ? n_tokens * ffn_products(*call.shared) : 0));
     operation.add_bytes(n_most * ffn_bytes(*call.experts) + (call.shared ? ffn_bytes(*call.shared) : 0));
@@ -62,7 +63,7 @@ void CudaOps::all_experts(const FfnWeights& experts, Rows x, Rows out) {
     if (!on_device(experts, net)) return;
     const size_t n_bytes = all_experts_workspace(net);
     std::byte* scratch = workspace(n_bytes);
-    if (n_bytes == 0 || scratch) cuda::all_experts(m_stream, net, x, out, scratch);
+    if (n_bytes == 0 || scratch) cuda::all_experts(m_stream, net, x, out, m_device.n_processors, scratch);
     operation.add_bytes(experts.gate.n_bytes() + experts.up.n_bytes() + experts.down.n_bytes());
 }
 

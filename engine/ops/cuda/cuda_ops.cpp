@@ -1,7 +1,6 @@
 #include "engine/ops/cuda/cuda_ops.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -35,19 +34,24 @@ CudaOps::Operation::~Operation() {
 
 CudaOps::CudaOps(DeviceInfo device, cudaStream_t stream, Precision precision, KvType kv_type)
     : m_device(std::move(device)), m_stream(stream), m_precision(precision), m_kv_type(kv_type), m_clock(stream), m_ring(m_errors, stream),
-      m_weights(m_errors, stream), m_workspace(m_errors) {
+      m_weights(m_errors, stream), m_workspace(m_errors), m_step_block(m_errors) {
     void* memory = nullptr;
     if (m_errors.ok(cudaMallocHost(&memory, kReadBytes), "page-locked memory")) m_read_buffer = static_cast<std::byte*>(memory);
 }
 
 CudaOps::~CudaOps() {
     use_device();
+    m_graphs.clear();
     (void)cudaStreamSynchronize(m_stream);
     (void)cudaFreeHost(m_read_buffer);
     (void)cudaStreamDestroy(m_stream);
 }
 
-std::string CudaOps::name() const { return "cuda " + m_device.name + (m_precision == Precision::kExact ? ", exact" : ""); }
+std::string CudaOps::name() const {
+    const std::string& remark = m_graphs.remark();
+    return "cuda " + m_device.name + (m_precision == Precision::kExact ? ", exact" : "") +
+           (remark.empty() ? "" : " (kernel by kernel: " + remark + ")");
+}
 
 Result<void> CudaOps::check() const {
     if (!m_errors.failed()) return {};
@@ -60,6 +64,7 @@ Result<void> CudaOps::check() const {
 
 float* CudaOps::allocate(size_t n) {
     use_device();
+    ++m_n_host_works;
     if (n > std::numeric_limits<ptrdiff_t>::max() / sizeof(float)) return nullptr;
     const size_t n_bytes = std::max<size_t>(n, 1) * sizeof(float);
     void* memory = nullptr;
@@ -74,11 +79,13 @@ float* CudaOps::allocate(size_t n) {
 
 void CudaOps::release(float* memory) {
     use_device();
+    m_graphs.clear();
     (void)cudaFree(memory);
 }
 
 void CudaOps::read(const float* from, float* to_host, size_t n) {
     use_device();
+    ++m_n_host_works;
     const size_t n_bytes = n * sizeof(float);
     const bool staged = n_bytes <= kReadBytes && m_read_buffer;
     void* to = staged ? static_cast<void*>(m_read_buffer) : to_host;
@@ -90,6 +97,7 @@ void CudaOps::read(const float* from, float* to_host, size_t n) {
 
 void CudaOps::write(const float* from_host, float* to, size_t n) {
     use_device();
+    ++m_n_host_works;
     m_errors.ok(cudaMemcpyAsync(to, from_host, n * sizeof(float), cudaMemcpyHostToDevice, m_stream), "writing");
 }
 
@@ -102,6 +110,7 @@ std::unique_ptr<Readback> CudaOps::make_readback(size_t n) {
 std::vector<std::span<const std::byte>> CudaOps::adopt(std::span<const Weight> matrices, std::span<const Weight> others,
                                                        const std::shared_ptr<const void>& owner) {
     use_device();
+    m_graphs.clear();
     m_angles.clear();   // another model's divisors may lie where the last one's did
     m_weights.adopt(matrices, others, owner);
     std::vector<std::span<const std::byte>> originals;
@@ -111,10 +120,18 @@ std::vector<std::span<const std::byte>> CudaOps::adopt(std::span<const Weight> m
     return originals;
 }
 
+std::byte* CudaOps::workspace(size_t n_bytes) {
+    if (n_bytes == 0) return nullptr;
+    if (n_bytes > m_workspace.n_bytes()) m_graphs.clear();
+    // What moves cannot be captured, and the old piece could not be freed.
+    return m_capturing && n_bytes > m_workspace.n_bytes() ? nullptr : m_workspace.at_least(n_bytes);
+}
+
 void CudaOps::embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) {
     Operation operation(*this, Op::kEmbed);
     const DeviceMatrix matrix = m_weights.matrix(table);
-    const int32_t* sent = m_ring.send(ids);
+    const bool of_step = m_step.block && ids.data() == m_step.ids.data() && ids.size() == m_step.ids.size();
+    const int32_t* sent = of_step ? m_step.block->ids : m_ring.send(ids);
     if (!matrix.data || !sent) return;
     embed_rows(m_stream, matrix, sent, scale, out.first(static_cast<int>(ids.size())));
     operation.add_bytes(table.row_bytes * ids.size());
@@ -141,7 +158,7 @@ void CudaOps::linear(Rows x, std::span<const LinearCall> calls) {
     }
     const size_t n_bytes = linear_workspace(x, products, m_precision);
     std::byte* scratch = workspace(n_bytes);
-    if (n_bytes == 0 || scratch) cuda::linear(m_stream, x, products, m_precision, scratch);
+    if (n_bytes == 0 || scratch) cuda::linear(m_stream, x, products, m_precision, m_device.n_processors, scratch);
 }
 
 void CudaOps::linear_transposed(Rows x, const Weight& weight, Rows out) {
@@ -151,33 +168,47 @@ void CudaOps::linear_transposed(Rows x, const Weight& weight, Rows out) {
     operation.add_bytes(weight.n_bytes());
 }
 
-const float2* CudaOps::angle_table(const RopeSpec& spec, const Weight& divisors, int first_position, int n_rows) {
-    constexpr size_t kTables = 4;      // local and global layers, for prompts of two lengths
+void CudaOps::forget_angles() {
+    for (Angles& a : m_angles) a.n_rows = 0;
+}
+
+/// With frequencies; null where there is no memory for them.
+CudaOps::Angles* CudaOps::angles_of(const RopeSpec& spec, const Weight& divisors) {
+    constexpr size_t kMost = 4;        // local and global layers, short and long contexts
     ++m_n_ropes;
     for (Angles& a : m_angles)
-        if (a.first_position == first_position && a.n_rows >= n_rows && a.divisors == divisors.data && a.spec == spec) {
+        if (a.divisors == divisors.data && a.spec == spec) {
             a.used = m_n_ropes;
-            return reinterpret_cast<const float2*>(a.table->at_least(0));
+            return &a;
         }
-    if (m_angles.size() < kTables) m_angles.push_back({.table = std::make_unique<DeviceBuffer>(m_errors)});
-    Angles& a = *std::min_element(m_angles.begin(), m_angles.end(), [](const Angles& l, const Angles& r) { return l.used < r.used; });
-    const std::vector<double> frequencies = rope_frequencies(spec, divisors);
-    const size_t n_pairs = frequencies.size();
-    std::vector<float2> table(n_pairs * static_cast<size_t>(n_rows));
-    for (size_t j = 0; j < table.size(); ++j) {
-        const double angle = static_cast<double>(static_cast<size_t>(first_position) + j / n_pairs) * frequencies[j % n_pairs];
-        table[j].x = static_cast<float>(static_cast<double>(spec.magnitude) * std::cos(angle));
-        table[j].y = static_cast<float>(static_cast<double>(spec.magnitude) * std::sin(angle));
+    if (m_angles.size() >= kMost) {
+        m_graphs.clear();
+        m_angles.erase(std::min_element(m_angles.begin(), m_angles.end(), [](const Angles& l, const Angles& r) { return l.used < r.used; }));
     }
-    a.spec = spec;
-    a.divisors = divisors.data;
-    a.first_position = first_position;
-    a.n_rows = n_rows;
-    a.used = m_n_ropes;
-    std::byte* to = a.table->at_least(table.size() * sizeof(float2));
-    m_ring.send_to(to, table.data(), table.size() * sizeof(float2));
-    if (!to) m_angles.clear();
-    return reinterpret_cast<const float2*>(to);
+    const std::vector<double> frequencies = rope_frequencies(spec, divisors);
+    const size_t n_bytes = frequencies.size() * sizeof(double);
+    Angles a{.spec = spec, .divisors = divisors.data, .frequencies = std::make_unique<DeviceBuffer>(m_errors),
+             .table = std::make_unique<DeviceBuffer>(m_errors), .used = m_n_ropes};
+    std::byte* to = a.frequencies->at_least(n_bytes);
+    if (!to) return nullptr;
+    m_ring.send_to(to, frequencies.data(), n_bytes);
+    m_angles.push_back(std::move(a));
+    return &m_angles.back();
+}
+
+const float2* CudaOps::angle_table(const RopeSpec& spec, const Weight& divisors, int first_position, int n_rows) {
+    Angles* a = angles_of(spec, divisors);
+    if (!a) return nullptr;
+    const size_t n_bytes = sizeof(float2) * static_cast<size_t>(spec.n_rot / 2) * static_cast<size_t>(n_rows);
+    if (a->table->n_bytes() > 0 && n_bytes > a->table->n_bytes()) m_graphs.clear();   // a new one is in no graph
+    auto* table = reinterpret_cast<float2*>(a->table->at_least(n_bytes));
+    if (table && (a->first_position != first_position || a->n_rows < n_rows)) {
+        const auto* frequencies = reinterpret_cast<const double*>(a->frequencies->at_least(0));
+        make_angles(m_stream, frequencies, spec.n_rot / 2, spec.magnitude, at(first_position), n_rows, table);
+        a->first_position = first_position;
+        a->n_rows = n_rows;
+    }
+    return table;
 }
 
 void CudaOps::rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) {
@@ -187,28 +218,38 @@ void CudaOps::rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, in
     if (table) rotate(m_stream, x, n_heads, head_dim, table, spec.n_rot / 2, spec.pairs);
 }
 
-void CudaOps::store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) {
-    Operation operation(*this, Op::kStoreKv);
-    const auto n_ctx = static_cast<size_t>(cache.n_ctx);
-    store_kv_rows(m_stream, k, cache.k_at(layer, 0, first_position), cache.type, n_ctx * static_cast<size_t>(cache.head_dim_k), cache.n_kv_heads, cache.head_dim_k);
-    if (!cache.v) return;
-    store_kv_rows(m_stream, v, cache.v_at(layer, 0, first_position), cache.type, n_ctx * static_cast<size_t>(cache.head_dim_v), cache.n_kv_heads, cache.head_dim_v);
+namespace {
+
+KvHeads keys_of(const KvCache& cache, int layer) {
+    const size_t gap = static_cast<size_t>(cache.n_ctx) * static_cast<size_t>(cache.head_dim_k);
+    return {cache.k_at(layer, 0, 0), cache.type, gap, cache.n_kv_heads, cache.head_dim_k};
+}
+KvHeads values_of(const KvCache& cache, int layer) {
+    const size_t gap = static_cast<size_t>(cache.n_ctx) * static_cast<size_t>(cache.head_dim_v);
+    return {cache.v_at(layer, 0, 0), cache.type, gap, cache.n_kv_heads, cache.head_dim_v};
 }
 
-void CudaOps::read_kv_part(const std::byte* heads, const KvCache& cache, size_t head_gap, int dim, Rows to_host) {
-    const int n_cols = cache.n_kv_heads * dim;
+}  // namespace
+
+void CudaOps::store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) {
+    Operation operation(*this, Op::kStoreKv);
+    store_kv_rows(m_stream, k, keys_of(cache, layer), at(first_position));
+    if (cache.v) store_kv_rows(m_stream, v, values_of(cache, layer), at(first_position));
+}
+
+void CudaOps::read_kv_part(const KvHeads& heads, int first_position, Rows to_host) {
+    const int n_cols = heads.n_heads * heads.dim;
     auto* gathered = reinterpret_cast<float*>(workspace(static_cast<size_t>(to_host.n_rows) * static_cast<size_t>(n_cols) * sizeof(float)));
     if (!gathered) return;
     const Rows rows{gathered, to_host.n_rows, n_cols, n_cols};
-    load_kv_rows(m_stream, heads, cache.type, head_gap, cache.n_kv_heads, dim, rows);
+    load_kv_rows(m_stream, heads, at(first_position), rows);
     for (int t = 0; t < rows.n_rows; ++t) read(rows.row(t), to_host.row(t), static_cast<size_t>(n_cols));
 }
 
 void CudaOps::read_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) {
     Operation operation(*this, Op::kStoreKv);
-    const auto n_ctx = static_cast<size_t>(cache.n_ctx);
-    read_kv_part(cache.k_at(layer, 0, first_position), cache, n_ctx * static_cast<size_t>(cache.head_dim_k), cache.head_dim_k, k);
-    if (cache.v) read_kv_part(cache.v_at(layer, 0, first_position), cache, n_ctx * static_cast<size_t>(cache.head_dim_v), cache.head_dim_v, v);
+    read_kv_part(keys_of(cache, layer), first_position, k);
+    if (cache.v) read_kv_part(values_of(cache, layer), first_position, v);
 }
 
 void CudaOps::attention(const AttentionCall& call) {
@@ -216,7 +257,7 @@ void CudaOps::attention(const AttentionCall& call) {
     const float* sinks = m_weights.vector(call.sinks);
     const size_t n_bytes = attention_workspace(call, m_device.n_processors);
     std::byte* scratch = workspace(n_bytes);
-    if (n_bytes == 0 || scratch) cuda::attention(m_stream, call, sinks, m_device.n_processors, scratch);
+    if (n_bytes == 0 || scratch) cuda::attention(m_stream, call, at(call.first_position), sinks, m_device.n_processors, scratch);
 }
 
 void CudaOps::add(Rows x, Rows y, float scale) {
@@ -229,10 +270,14 @@ void CudaOps::copy(Rows from, Rows to) {
     copy_rows(m_stream, from, to);
 }
 
-void CudaOps::scale(Rows x, std::span<const float> factors) {
+void CudaOps::scale(Rows x, float factor) {
     Operation operation(*this, Op::kAdd);
-    if (factors.size() == 1) return scale_rows(m_stream, x, nullptr, factors[0]);
-    if (const float* sent = m_ring.send(factors)) scale_rows(m_stream, x, sent, 1);
+    scale_rows(m_stream, x, factor);
+}
+
+void CudaOps::grow(Rows x, const QueryGrowth& growth, int first_position) {
+    Operation operation(*this, Op::kAdd);
+    grow_rows(m_stream, x, growth, at(first_position));
 }
 
 void CudaOps::clamp(Rows x, float limit) {

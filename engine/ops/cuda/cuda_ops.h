@@ -4,7 +4,6 @@
 // Has run in the emulation of tests/cuda_emulation only, never on a device.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,12 +12,15 @@
 #include "engine/ops/cuda/device_memory.h"
 #include "engine/ops/cuda/event_clock.h"
 #include "engine/ops/cuda/linear.cuh"
+#include "engine/ops/cuda/step.cuh"
+#include "engine/ops/cuda/step_graphs.h"
 #include "engine/ops/cuda/weight_store.h"
 #include "engine/ops/ops.h"
 
 namespace gs::cuda {
 
 struct DeviceFfn;
+struct KvHeads;
 
 class CudaOps final : public Ops {
 public:
@@ -48,7 +50,8 @@ public:
     void attention(const AttentionCall& call) override;
     void add(Rows x, Rows y, float scale) override;
     void copy(Rows from, Rows to) override;
-    void scale(Rows x, std::span<const float> factors) override;
+    void scale(Rows x, float factor) override;
+    void grow(Rows x, const QueryGrowth& growth, int first_position) override;
     void clamp(Rows x, float limit) override;
     void sigmoid(Rows x) override;
     std::unique_ptr<Routers> make_routers() override;
@@ -56,6 +59,7 @@ public:
     void ffn(const FfnWeights& weights, Rows x, Rows out) override;
     void moe(const MoeCall& call) override;
     void all_experts(const FfnWeights& experts, Rows x, Rows out) override;
+    void step(const StepShape& shape, std::span<const int32_t> ids, int first_position, const std::function<bool()>& calls) override;
 
     std::vector<OpTime> times() const override { return m_clock.times(); }
     void reset_times() override { m_clock.reset(); }
@@ -81,16 +85,32 @@ private:
         RopeSpec spec;
         const std::byte* divisors = nullptr;
         int first_position = -1, n_rows = 0;
-        std::unique_ptr<DeviceBuffer> table;
+        std::unique_ptr<DeviceBuffer> frequencies, table;
         uint64_t used = 0;
     };
+    /// The step that is being made, if block is not null.
+    struct Step {
+        std::span<const int32_t> ids;
+        int first_position = 0;
+        const StepBlock* block = nullptr;          // on the device
+    };
+    class StepScope;
 
     void use_device() const { (void)cudaSetDevice(m_device.index); }
-    std::byte* workspace(size_t n_bytes) { return n_bytes > 0 ? m_workspace.at_least(n_bytes) : nullptr; }
+    std::byte* workspace(size_t n_bytes);
     const float2* angle_table(const RopeSpec& spec, const Weight& divisors, int first_position, int n_rows);
+    Angles* angles_of(const RopeSpec& spec, const Weight& divisors);
+    void forget_angles();
+    /// A position of the step where there is one, else as it is.
+    Position at(int first_position) const;
+    void run_kernel_by_kernel(const StepKey& key, const std::function<bool()>& calls);
+    bool capture(const StepKey& key, const std::function<bool()>& calls);
+    void replay(const StepGraph& graph);
+    /// Counts whatever a graph cannot repeat: copies, allocations, memory that moved.
+    uint64_t n_host_works() const;
     /// The matrices and biases of a network; false where there is no memory for them.
     bool on_device(const FfnWeights& f, DeviceFfn& net);
-    void read_kv_part(const std::byte* heads, const KvCache& cache, size_t head_gap, int dim, Rows to_host);
+    void read_kv_part(const KvHeads& heads, int first_position, Rows to_host);
 
     DeviceInfo m_device;
     cudaStream_t m_stream;
@@ -100,7 +120,11 @@ private:
     mutable EventClock m_clock;
     UploadRing m_ring;
     WeightStore m_weights;
-    DeviceBuffer m_workspace;
+    StepGraphs m_graphs;
+    DeviceBuffer m_workspace, m_step_block;
+    Step m_step;
+    bool m_capturing = false;
+    uint64_t m_n_host_works = 0;
     std::byte* m_read_buffer = nullptr;        // page-locked
     uint64_t m_n_waits = 0;                    // of read() for the stream
     std::vector<Angles> m_angles;

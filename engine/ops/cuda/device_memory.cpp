@@ -32,6 +32,7 @@ void DeviceBuffer::release() {
 
 std::byte* UploadRing::take(size_t n_bytes) {
     constexpr size_t kLeast = 1 << 20, kPieces = 8, kLine = 256;
+    ++m_n_sent;
     const size_t room = (n_bytes + kLine - 1) / kLine * kLine;
     if (room > m_bytes / kPieces) {
         m_errors.ok(cudaStreamSynchronize(m_stream), "waiting for copies");

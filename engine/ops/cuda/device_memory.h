@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <span>
 #include <string>
@@ -37,6 +38,7 @@ public:
     /// Null where there is no memory, which is noted.
     std::byte* at_least(size_t n_bytes);
     void release();
+    size_t n_bytes() const { return m_bytes; }
 
 private:
     ErrorLog& m_errors;
@@ -60,6 +62,7 @@ public:
     }
     /// A copy into memory of the device that lasts.
     void send_to(std::byte* to, const void* from, size_t n_bytes);
+    uint64_t n_sent() const { return m_n_sent; }
 
 private:
     const std::byte* send_bytes(const void* from, size_t n_bytes);
@@ -71,6 +74,7 @@ private:
     DeviceBuffer m_device;
     std::byte* m_host = nullptr;
     size_t m_bytes = 0, m_used = 0;
+    uint64_t m_n_sent = 0;
 };
 
 }  // namespace gs::cuda

@@ -26,6 +26,7 @@ void DeviceRouters::set(std::span<const LayerRouter> layers) {
     const size_t n = layers.size(), n_experts = n > 0 ? static_cast<size_t>(layers[0].spec.n_experts) : 0;
     const size_t biases_at = n * sizeof(DeviceRouter), flags_at = biases_at + n * n_experts * sizeof(float), n_bytes = flags_at + n * n_experts;
     (void)cudaSetDevice(m_device);
+    if (n_bytes > m_block.n_bytes()) m_graphs.clear();
     std::byte* block = m_block.at_least(n_bytes);
     m_routers = nullptr;
     if (!block || n == 0) return;

@@ -5,8 +5,6 @@
 // shared memory then meets R rows. Sums are f32.
 #pragma once
 
-#include <algorithm>
-
 #include "engine/ops/cuda/launch.cuh"
 #include "engine/ops/cuda/unpack.cuh"
 
@@ -21,24 +19,6 @@ inline int team_for(int n_groups) {
     for (int team = kWarp; team > 1; team /= 2)
         if (4 * n_groups >= 3 * ceil_div(n_groups, team) * team) return team;
     return 1;
-}
-
-/// Multiprocessors of the device in use.
-inline int n_processors() {
-    static const int n = [] {
-        int device = 0;
-        cudaDeviceProp properties;
-        if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&properties, device) != cudaSuccess) return 1;
-        return std::max(1, properties.multiProcessorCount);
-    }();
-    return n;
-}
-
-/// Warps a block so that every multiprocessor has a block where that is possible.
-inline int warps_for(long n_warps) {
-    int warps = kRowWarps;
-    while (warps > 1 && n_warps / warps < 2L * n_processors()) warps /= 2;
-    return warps;
 }
 
 __device__ inline float dot4(const float4& a, const float4& b, float sum) {

@@ -25,9 +25,18 @@ __global__ void copy_kernel(Rows from, Rows to) {
     if (i < from.n_cols) row_of(to, row)[i] = row_of(from, row)[i];
 }
 
-__global__ void scale_kernel(Rows x, const float* factors, float factor) {
+__global__ void scale_kernel(Rows x, float factor) {
     const int row = static_cast<int>(blockIdx.x), i = column();
-    if (i < x.n_cols) row_of(x, row)[i] *= factors ? factors[row] : factor;
+    if (i < x.n_cols) row_of(x, row)[i] *= factor;
+}
+
+__global__ void grow_kernel(Rows x, QueryGrowth growth, Position first) {
+    const int row = static_cast<int>(blockIdx.x), i = column();
+    __shared__ float factor;
+    // QueryGrowth::factor; once a block, because f64 is slow.
+    if (threadIdx.x == 0) factor = static_cast<float>(log(floor((first.get() + row + growth.offset) / growth.step) + 1) * growth.per_step + 1);
+    __syncthreads();
+    if (i < x.n_cols) row_of(x, row)[i] *= factor;
 }
 
 __global__ void clamp_kernel(Rows x, float limit) {
@@ -54,8 +63,12 @@ void copy_rows(cudaStream_t stream, Rows from, Rows to) {
     if (!is_empty(from)) launch(copy_kernel, grid_of(from), block_of(from), 0, stream, from, to);
 }
 
-void scale_rows(cudaStream_t stream, Rows x, const float* factors, float factor) {
-    if (!is_empty(x)) launch(scale_kernel, grid_of(x), block_of(x), 0, stream, x, factors, factor);
+void scale_rows(cudaStream_t stream, Rows x, float factor) {
+    if (!is_empty(x)) launch(scale_kernel, grid_of(x), block_of(x), 0, stream, x, factor);
+}
+
+void grow_rows(cudaStream_t stream, Rows x, const QueryGrowth& growth, Position first) {
+    if (!is_empty(x)) launch(grow_kernel, grid_of(x), block_of(x), 0, stream, x, growth, first);
 }
 
 void clamp_rows(cudaStream_t stream, Rows x, float limit) {

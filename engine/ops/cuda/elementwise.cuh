@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include "engine/ops/cuda/step.cuh"
 #include "engine/ops/ops.h"
 
 namespace gs::cuda {
@@ -11,8 +12,10 @@ namespace gs::cuda {
 void add_rows(cudaStream_t stream, Rows x, Rows y, float scale);
 /// The rows do not overlap.
 void copy_rows(cudaStream_t stream, Rows from, Rows to);
-/// Row t times factors[t], which lie on the device; or all times `factor` where factors is null.
-void scale_rows(cudaStream_t stream, Rows x, const float* factors, float factor);
+/// x = factor * x
+void scale_rows(cudaStream_t stream, Rows x, float factor);
+/// Row t times growth.factor(first + t), the logarithm in f64.
+void grow_rows(cudaStream_t stream, Rows x, const QueryGrowth& growth, Position first);
 /// x = min(max(x, -limit), limit)
 void clamp_rows(cudaStream_t stream, Rows x, float limit);
 /// x = 1 / (1 + exp(-x))

@@ -57,6 +57,13 @@ T* dynamic_shared() {
 
 #endif
 
+/// Blocks of such a launch that a multiprocessor of the current device runs at once; at least 1.
+template <class... P>
+int blocks_a_processor(void (*kernel)(P...), int n_threads, size_t shared_bytes) {
+    int n = 0;
+    return cudaOccupancyMaxActiveBlocksPerMultiprocessor(&n, kernel, n_threads, shared_bytes) == cudaSuccess && n > 1 ? n : 1;
+}
+
 /// Sum over the warp, in every lane, in an order that does not depend on the lane.
 template <class T>
 __device__ T warp_sum(T value) {

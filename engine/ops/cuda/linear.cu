@@ -72,14 +72,16 @@ __global__ void __launch_bounds__(kRowThreads, T == 8 ? 1 : 2) rows_kernel(const
 }
 
 template <int T, int R>
-void launch_rows(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls) {
+void launch_rows(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls, int n_processors) {
     RowsBatch batch{};
     batch.x = x;
     batch.team = team_for(calls[0].weight.n_groups);
     const int rows_a_warp = kWarp / batch.team * R;
     long n_warps = 0;
     for (const DeviceLinear& call : calls) n_warps += ceil_div(call.weight.n_out, rows_a_warp);
-    const int warps = warps_for(n_warps);
+    // So many warps a block that every multiprocessor has two blocks where that is possible.
+    int warps = kRowWarps;
+    while (warps > 1 && n_warps / warps < 2L * n_processors) warps /= 2;
     int n_blocks = 0;
     for (const DeviceLinear& call : calls) {
         batch.calls[batch.n_calls++] = {call.weight, call.bias, call.out.data, call.out.stride, n_blocks};
@@ -134,15 +136,15 @@ size_t linear_workspace(Rows x, std::span<const DeviceLinear> calls, Precision p
     return GemmInput::n_bytes(x.n_rows, x.n_cols, products);
 }
 
-void linear(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls, Precision precision, std::byte* workspace) {
+void linear(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls, Precision precision, int n_processors, std::byte* workspace) {
     if (x.n_rows <= 0 || calls.empty()) return;
     for (const DeviceLinear& call : calls) GS_CHECK(call.weight.n_in == x.n_cols, "a matrix of another width than its input");
     if (x.n_rows > kDecodeTokens) return gemm_linear(stream, x, calls, precision, workspace);
     for (size_t first = 0; first < calls.size(); first += kMostCalls) {
         const std::span<const DeviceLinear> some = calls.subspan(first, std::min<size_t>(kMostCalls, calls.size() - first));
-        if (x.n_rows == 1) launch_rows<1, kRowsAtOnce>(stream, x, some);
-        else if (x.n_rows <= 4) launch_rows<4, 2>(stream, x, some);
-        else launch_rows<8, 2>(stream, x, some);
+        if (x.n_rows == 1) launch_rows<1, kRowsAtOnce>(stream, x, some, n_processors);
+        else if (x.n_rows <= 4) launch_rows<4, 2>(stream, x, some, n_processors);
+        else launch_rows<8, 2>(stream, x, some, n_processors);
     }
 }
 

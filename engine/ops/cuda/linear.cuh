@@ -23,8 +23,8 @@ constexpr int kDecodeTokens = 8;
 size_t linear_workspace(Rows x, std::span<const DeviceLinear> calls, Precision precision);
 /// out = x Wᵀ + bias of every call. x: [T, n_in], any T, any stride, n_in of all matrices; every format, also n_in that is no multiple of a group.
 /// x and out do not overlap. Every value is summed in an order that depends on shapes only: no atomics. Inputs without a number, and infinite ones,
-/// give outputs that are not finite. workspace: linear_workspace() bytes, aligned to 16.
-void linear(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls, Precision precision, std::byte* workspace);
+/// give outputs that are not finite. n_processors: of the device. workspace: linear_workspace() bytes, aligned to 16.
+void linear(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls, Precision precision, int n_processors, std::byte* workspace);
 
 /// out = x W: rows of one slab weighted by x. x: [T, n_out], out: [T, n_in], any T and stride; f32 sums in a fixed order in both precisions.
 void linear_transposed(cudaStream_t stream, Rows x, const DeviceMatrix& weight, Rows out);

@@ -13,7 +13,7 @@ DeviceMoe dense_call(const DeviceFfn& net, Rows x, Rows out) {
     return call;
 }
 
-bool decodes(const DeviceMoe& call) { return call.x.n_rows <= kDecodeTokens && moe_decode_fits(call); }
+bool decodes(const DeviceMoe& call) { return call.x.n_rows <= kDecodeTokens; }
 
 }  // namespace
 
@@ -21,16 +21,16 @@ size_t moe_workspace(const DeviceMoe& call, Precision precision) {
     return decodes(call) ? moe_decode_workspace(call) : moe_prefill_workspace(call, precision);
 }
 
-void moe(cudaStream_t stream, const DeviceMoe& call, Precision precision, std::byte* workspace) {
+void moe(cudaStream_t stream, const DeviceMoe& call, Precision precision, int n_processors, std::byte* workspace) {
     if (call.x.n_rows <= 0) return;
-    if (decodes(call)) moe_decode(stream, call, workspace);
+    if (decodes(call)) moe_decode(stream, call, n_processors, workspace);
     else moe_prefill(stream, call, precision, workspace);
 }
 
 size_t ffn_workspace(const DeviceFfn& net, Rows x, Precision precision) { return moe_workspace(dense_call(net, x, x), precision); }
 
-void ffn(cudaStream_t stream, const DeviceFfn& net, Rows x, Rows out, Precision precision, std::byte* workspace) {
-    moe(stream, dense_call(net, x, out), precision, workspace);
+void ffn(cudaStream_t stream, const DeviceFfn& net, Rows x, Rows out, Precision precision, int n_processors, std::byte* workspace) {
+    moe(stream, dense_call(net, x, out), precision, n_processors, workspace);
 }
 
 }  // namespace gs::cuda

@@ -19,10 +19,8 @@ __device__ inline float activated(Activation activation, float g, float u) {
     return g / (1.0f + expf(-z)) * u;
 }
 
-/// Whether a block has shared memory for what all slots of a token add up: not with hundreds of chosen experts, as in soft mode.
-bool moe_decode_fits(const DeviceMoe& call);
 size_t moe_decode_workspace(const DeviceMoe& call);
-void moe_decode(cudaStream_t stream, const DeviceMoe& call, std::byte* workspace);
+void moe_decode(cudaStream_t stream, const DeviceMoe& call, int n_processors, std::byte* workspace);
 size_t moe_prefill_workspace(const DeviceMoe& call, Precision precision);
 void moe_prefill(cudaStream_t stream, const DeviceMoe& call, Precision precision, std::byte* workspace);
 

@@ -9,6 +9,14 @@ namespace {
 
 constexpr int kMostThreads = 128;
 
+__global__ void angles_kernel(const double* frequencies, int n_pairs, float magnitude, Position first, float2* table) {
+    const int t = static_cast<int>(blockIdx.x), i = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
+    if (i >= n_pairs) return;
+    const double angle = static_cast<double>(first.get() + t) * frequencies[i];
+    const auto part = [&](double of_angle) { return static_cast<float>(static_cast<double>(magnitude) * of_angle); };
+    table[static_cast<ptrdiff_t>(t) * n_pairs + i] = make_float2(part(cos(angle)), part(sin(angle)));
+}
+
 __global__ void rotate_kernel(Rows x, int n_heads, int head_dim, const float2* table, int n_pairs, bool halves) {
     const int t = static_cast<int>(blockIdx.x), at = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
     if (at >= n_heads * n_pairs) return;
@@ -22,6 +30,12 @@ __global__ void rotate_kernel(Rows x, int n_heads, int head_dim, const float2* t
 }
 
 }  // namespace
+
+void make_angles(cudaStream_t stream, const double* frequencies, int n_pairs, float magnitude, Position first, int n_rows, float2* table) {
+    if (n_rows <= 0 || n_pairs <= 0) return;
+    const dim3 grid(static_cast<unsigned>(n_rows), static_cast<unsigned>(ceil_div(n_pairs, kMostThreads)));
+    launch(angles_kernel, grid, dim3(static_cast<unsigned>(threads_for(n_pairs, kMostThreads))), 0, stream, frequencies, n_pairs, magnitude, first, table);
+}
 
 void rotate(cudaStream_t stream, Rows x, int n_heads, int head_dim, const float2* table, int n_pairs, RopePairs pairs) {
     if (x.n_rows <= 0 || n_heads <= 0 || n_pairs <= 0) return;

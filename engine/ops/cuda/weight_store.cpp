@@ -113,6 +113,7 @@ DeviceMatrix WeightStore::matrix(const Weight& w) {
         }
     }
     DeviceMatrix passing;
+    ++m_n_passing;
     if (!upload(w, passing, m_passing)) passing.data = nullptr;
     return passing;
 }
@@ -121,6 +122,7 @@ const float* WeightStore::vector(const Weight* w) {
     if (!w || !*w) return nullptr;
     if (is_current())
         if (const auto found = m_vector_at.find(w->data); found != m_vector_at.end()) return found->second;
+    ++m_n_passing;
     return upload_vector(*w, m_passing);
 }
 

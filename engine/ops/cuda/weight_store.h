@@ -31,6 +31,8 @@ public:
     /// Frees what was copied for one operation.
     void end_operation();
     size_t n_bytes() const { return m_bytes; }
+    /// How many were copied for one operation, ever.
+    uint64_t n_passing() const { return m_n_passing; }
 
 private:
     struct Kept {
@@ -55,6 +57,7 @@ private:
     std::unordered_map<const std::byte*, Place> m_matrix_at;            // of every slab
     std::unordered_map<const std::byte*, const float*> m_vector_at;     // of every slab
     size_t m_bytes = 0;
+    uint64_t m_n_passing = 0;
 };
 
 }  // namespace gs::cuda
