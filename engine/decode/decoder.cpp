@@ -103,12 +103,16 @@ Result<void> Decoder::forward(std::span<const int32_t> ids, int first_position, 
     impl.logits.resize(static_cast<size_t>(impl.n_logit_rows) * static_cast<size_t>(impl.spec().n_vocab));
     for (int start = 0; start < n; start += impl.shared.max_batch) {
         const int size = std::min(impl.shared.max_batch, n - start);
-        GS_TRY_VOID(impl.run_layers(ids.subspan(static_cast<size_t>(start), static_cast<size_t>(size)), first_position + start, start,
-                                    impl.spec().n_layers, cancel));
+        const std::span<const int32_t> batch = ids.subspan(static_cast<size_t>(start), static_cast<size_t>(size));
+        const bool is_step = size == 1 && !impl.shared.tap, has_logits = rows == LogitRows::kAll || (rows == LogitRows::kLast && start + size == n);
+        if (is_step) GS_TRY_VOID(impl.run_step(batch, first_position + start, has_logits, cancel));
+        else GS_TRY_VOID(impl.run_layers(batch, first_position + start, start, impl.spec().n_layers, cancel));
         impl.stages.back()->ask_for_routing(size, impl.sink != nullptr);
         GS_TRY_VOID(poll(cancel));
-        if (rows == LogitRows::kAll) GS_TRY_VOID(impl.head_block(0, size, start, start, cancel));
-        if (rows == LogitRows::kLast && start + size == n) GS_TRY_VOID(impl.head_block(size - 1, 1, n - 1, 0, cancel));
+        const int logit_row = rows == LogitRows::kAll ? start : 0;
+        if (is_step && has_logits) impl.take_logits(impl.stages.back()->head.rows(1), start, logit_row);
+        else if (rows == LogitRows::kAll) GS_TRY_VOID(impl.head_block(0, size, start, logit_row, cancel));
+        else if (has_logits) GS_TRY_VOID(impl.head_block(size - 1, 1, n - 1, logit_row, cancel));
         if (impl.sink)
             for (const auto& stage : impl.stages) GS_TRY_VOID(stage->hand_over_routing(*impl.sink, size, start));
     }
@@ -137,38 +141,50 @@ Result<void> Decoder::Impl::run_layers(std::span<const int32_t> ids, int positio
     const int n = static_cast<int>(ids.size());
     stages.front()->embed(ids);
     for (size_t i = 0; i < stages.size() && stages[i]->first_layer <= end_layer; ++i) {
-        if (i > 0) {
-            stages[i - 1]->ask_for_routing(n, sink != nullptr);
-            stages[i]->take_hidden(*stages[i - 1], n);
-        }
+        if (i > 0) pass_on(i, n);
         GS_TRY_VOID(stages[i]->run_layers(n, position, first_row, end_layer, cancel));
     }
     return {};
 }
 
-Result<void> Decoder::Impl::head_block(int from, int n_rows, int first_row, int logit_row, const CancelFlag* cancel) {
+void Decoder::Impl::pass_on(size_t stage, int n_rows) {
+    stages[stage - 1]->ask_for_routing(n_rows, sink != nullptr);
+    stages[stage]->take_hidden(*stages[stage - 1], n_rows);
+}
+
+Result<void> Decoder::Impl::run_step(std::span<const int32_t> id, int position, bool with_head, const CancelFlag* cancel) {
+    for (size_t i = 0; i < stages.size(); ++i) {
+        if (i > 0) pass_on(i, 1);
+        GS_TRY_VOID(stages[i]->run_step(id, position, with_head, cancel));
+    }
+    return {};
+}
+
+void Decoder::Impl::take_logits(Rows from, int first_row, int logit_row) {
     const auto n_vocab = static_cast<size_t>(spec().n_vocab);
-    DecoderStage& stage = *stages.back();
+    const bool hand_over = n_logit_rows == 0;
+    if (hand_over) logits.resize(n_vocab);
+    for (int r = 0; r < from.n_rows; ++r) {
+        const size_t at = hand_over ? 0 : static_cast<size_t>(logit_row + r) * n_vocab;
+        const std::span<float> row = std::span<float>(logits).subspan(at, n_vocab);
+        stages.back()->ops->read(from.row(r), row.data(), n_vocab);
+        if (spec().logit_divisor != 1)
+            for (float& value : row) value /= spec().logit_divisor;
+        if (spec().logit_cap != 0)
+            for (float& value : row) value = spec().logit_cap * std::tanh(value / spec().logit_cap);
+        // Adding up x - x is 0 for finite values and NaN otherwise: one pass without a branch.
+        float check = 0;
+        for (const float value : row) check += value - value;
+        if (check != 0) nonfinite_logit = true;
+        if (hand_over) on_logits(first_row + r, row);
+    }
+}
+
+Result<void> Decoder::Impl::head_block(int from, int n_rows, int first_row, int logit_row, const CancelFlag* cancel) {
     for (int done = 0; done < n_rows; done += DecoderStage::kHeadRows) {
         GS_TRY_VOID(poll(cancel));   // a batch's head takes as long as all of its layers
         const int n = std::min(DecoderStage::kHeadRows, n_rows - done);
-        const Rows out = stage.run_head(from + done, n, first_row + done);
-        const bool hand_over = n_logit_rows == 0;
-        if (hand_over) logits.resize(n_vocab);
-        for (int r = 0; r < n; ++r) {
-            const size_t at = hand_over ? 0 : static_cast<size_t>(logit_row + done + r) * n_vocab;
-            const std::span<float> row = std::span<float>(logits).subspan(at, n_vocab);
-            stage.ops->read(out.row(r), row.data(), n_vocab);
-            if (spec().logit_divisor != 1)
-                for (float& value : row) value /= spec().logit_divisor;
-            if (spec().logit_cap != 0)
-                for (float& value : row) value = spec().logit_cap * std::tanh(value / spec().logit_cap);
-            // Adding up x - x is 0 for finite values and NaN otherwise: one pass without a branch.
-            float check = 0;
-            for (const float value : row) check += value - value;
-            if (check != 0) nonfinite_logit = true;
-            if (hand_over) on_logits(first_row + done + r, row);
-        }
+        take_logits(stages.back()->run_head(from + done, n, first_row + done), first_row + done, logit_row + done);
     }
     return {};
 }

@@ -24,8 +24,8 @@ constexpr size_t kFlagFloats = 16;     // a line of its own: what follows stays 
 /// The parts of one MoE layer in a block that begins at `base`.
 template <class Float, class Int>
 BatchRouting::Parts<Float, Int> parts_of(const BatchRouting& r, Float* base, int layer, int n_rows) {
-    const auto m = static_cast<size_t>(layer), n = static_cast<size_t>(n_rows), slots = static_cast<size_t>(r.k[m]) * n;
-    const auto before = static_cast<size_t>(r.first_slot[m]) * n, all_slots = static_cast<size_t>(r.first_slot.back()) * n;
+    const auto m = static_cast<size_t>(layer), n = static_cast<size_t>(n_rows), slots = static_cast<size_t>(r.slots(layer, n_rows)) * n;
+    const size_t before = r.first_slot_of(layer, n_rows), all_slots = r.first_slot_of(static_cast<int>(r.n_layers), n_rows);
     Float* logits = base + kFlagFloats;
     Float* weights = logits + r.n_layers * n * r.n_experts;
     Int* ids = reinterpret_cast<Int*>(weights + all_slots);
@@ -44,7 +44,7 @@ bool BatchRouting::allocate(Ops& ops, size_t moe_layers, size_t n_rows, size_t e
 }
 
 size_t BatchRouting::size(int n) const {
-    return kFlagFloats + static_cast<size_t>(n) * (n_layers * (n_experts + 1) + 2 * static_cast<size_t>(first_slot.back()));
+    return kFlagFloats + static_cast<size_t>(n) * n_layers * (n_experts + 1) + 2 * first_slot_of(static_cast<int>(n_layers), n);
 }
 
 Rows BatchRouting::logits_of(int m, int n) const {
@@ -55,7 +55,7 @@ Rows BatchRouting::logits_of(int m, int n) const {
 RouteCall BatchRouting::call(int m, int n) const {
     const Parts<float, int32_t> parts = parts_of<float, int32_t>(*this, block->data(), m, n);
     return {.routers = routers.get(), .logits = logits_of(m, n), .ids = parts.ids.data(), .weights = parts.weights.data(), .n_used = parts.n_used.data(),
-            .k_stride = k[static_cast<size_t>(m)], .nonfinite = reinterpret_cast<int32_t*>(block->data())};
+            .k_stride = slots(m, n), .nonfinite = reinterpret_cast<int32_t*>(block->data())};
 }
 
 BatchRouting::Parts<const float, const int32_t> BatchRouting::on_host(std::span<const float> values, int m, int n) const {

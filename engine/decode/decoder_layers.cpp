@@ -53,7 +53,8 @@ const float* DecoderStage::shared_gates(int l, int n_rows) {
 void DecoderStage::moe_block(int l, int n_rows, int first_row) {
     const LayerWeights& w = layer(l);
     router_linear(l, n_rows);
-    RouteCall route = routing.call(moe_row(l), n_rows);
+    const int m = moe_row(l);
+    RouteCall route = routing.call(m, n_rows);
     route.layer = local(l);
     ops->route(route);
     const float* gates = w.shared ? shared_gates(l, n_rows) : nullptr;
@@ -63,7 +64,7 @@ void DecoderStage::moe_block(int l, int n_rows, int first_row) {
     }
     ops->moe({.x = normed.rows(n_rows), .experts = &w.experts, .ids = route.ids, .weights = route.weights, .n_used = route.n_used,
               .k_stride = route.k_stride, .weigh_input = spec().router.weigh_input, .shared = w.shared ? &w.shared : nullptr, .shared_scale = gates,
-              .out = sub.rows(n_rows), .routed = shared.tap ? routed.rows(n_rows) : Rows{}});
+              .out = sub.rows(n_rows), .routed = shared.tap ? routed.rows(n_rows) : Rows{}, .k_most = routing.k[static_cast<size_t>(m)]});
     if (shared.tap) tap_experts(l, n_rows, first_row, gates);
 }
 

@@ -64,7 +64,7 @@ Result<void> DecoderStage::allocate() {
     work_bytes += n_moe * batch * (3 * n_experts + 1) * sizeof(float);
     for (const Plan& p : work_plans)
         if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
-    if (!routing.allocate(*ops, n_moe, batch, n_experts)) return out_of_memory();
+    if (!routing.allocate(*ops, n_moe, batch, s.router.n_experts)) return out_of_memory();
     const auto memory = [](const OpsBuffer& buffer) { return reinterpret_cast<std::byte*>(buffer.data()); };
     cache = {memory(kv_k), s.v_width() > 0 ? memory(kv_v) : nullptr, kv_type, n_layers, shared.n_ctx, s.n_kv_heads, s.head_dim_k, s.head_dim_v};
     return {};
@@ -111,6 +111,19 @@ Result<void> DecoderStage::run_layers(int n_rows, int position, int first_row, i
     return {};
 }
 
+Result<void> DecoderStage::run_step(std::span<const int32_t> id, int position, bool with_head, const CancelFlag* cancel) {
+    Result<void> ran;
+    const bool has_head = with_head && is_last();
+    routing.flag_is_clear = false;   // by a repeated step too
+    ops->step({.maker = this, .variant = 2 * has_head + shared.long_context}, id, position, [&] {
+        if (first_layer == 0) embed(id);
+        ran = run_layers(1, position, 0, end_layer, cancel);
+        if (ran && has_head) run_head(0, 1, 0);
+        return static_cast<bool>(ran);
+    });
+    return ran;
+}
+
 Rows DecoderStage::run_head(int from, int n_rows, int first_row) {
     const Rows in = normed.rows(n_rows), out = head.rows(n_rows);
     normalise(x.rows(shared.max_batch).from(from, n_rows), weights().output_norm, weights().output_norm_bias, in);
@@ -141,7 +154,8 @@ Result<void> DecoderStage::hand_over_routing(RouteSink& sink, int n_rows, int fi
     GS_TRY_VOID(ops->check());   // a device that failed has nothing to tell
     for (size_t m = 0; m < moe_layers.size(); ++m) {
         const auto parts = routing.on_host(values, static_cast<int>(m), n_rows);
-        sink.on_route(n_moe_before + static_cast<int>(m), first_row, n_rows, parts.logits, parts.ids, parts.weights, parts.n_used, routing.k[m]);
+        sink.on_route(n_moe_before + static_cast<int>(m), first_row, n_rows, parts.logits, parts.ids, parts.weights, parts.n_used,
+                      routing.slots(static_cast<int>(m), n_rows));
     }
     return {};
 }

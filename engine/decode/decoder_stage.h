@@ -65,6 +65,8 @@ struct DecoderStage {
     void take_hidden(const DecoderStage& before, int n_rows);
     /// One batch, in x, through the stage's layers up to end_layer - 1 of the model. first_row: of the batch within the call, for the tap.
     Result<void> run_layers(int n_rows, int position, int first_row, int end_layer, const CancelFlag* cancel);
+    /// One token through the whole stage as a step of its back end: on the first stage with its embedding, on the last one with its head if asked for.
+    Result<void> run_step(std::span<const int32_t> id, int position, bool with_head, const CancelFlag* cancel);
     /// Final norm and head for n <= kHeadRows rows of x from `from`, which are rows first_row.. of the call: [n, V]. On the last stage.
     Rows run_head(int from, int n_rows, int first_row);
     static constexpr int kHeadRows = 32;
