@@ -110,7 +110,7 @@ Result<void> Decoder::forward(std::span<const int32_t> ids, int first_position, 
         impl.stages.back()->ask_for_routing(size, impl.sink != nullptr);
         GS_TRY_VOID(poll(cancel));
         const int logit_row = rows == LogitRows::kAll ? start : 0;
-        if (is_step && has_logits) impl.take_logits(impl.stages.back()->head.rows(1), start, logit_row);
+        if (is_step && has_logits) impl.take_logits(1, start, logit_row);
         else if (rows == LogitRows::kAll) GS_TRY_VOID(impl.head_block(0, size, start, logit_row, cancel));
         else if (has_logits) GS_TRY_VOID(impl.head_block(size - 1, 1, n - 1, logit_row, cancel));
         if (impl.sink)
@@ -160,14 +160,17 @@ Result<void> Decoder::Impl::run_step(std::span<const int32_t> id, int position, 
     return {};
 }
 
-void Decoder::Impl::take_logits(Rows from, int first_row, int logit_row) {
+void Decoder::Impl::take_logits(int n_rows, int first_row, int logit_row) {
     const auto n_vocab = static_cast<size_t>(spec().n_vocab);
+    Readback& head = *stages.back()->head;
+    head.begin(static_cast<size_t>(n_rows) * n_vocab);
+    const std::span<const float> rows = head.end();   // one wait for all of them
     const bool hand_over = n_logit_rows == 0;
     if (hand_over) logits.resize(n_vocab);
-    for (int r = 0; r < from.n_rows; ++r) {
+    for (int r = 0; r < n_rows; ++r) {
         const size_t at = hand_over ? 0 : static_cast<size_t>(logit_row + r) * n_vocab;
         const std::span<float> row = std::span<float>(logits).subspan(at, n_vocab);
-        stages.back()->ops->read(from.row(r), row.data(), n_vocab);
+        std::copy_n(rows.data() + static_cast<size_t>(r) * n_vocab, n_vocab, row.data());
         if (spec().logit_divisor != 1)
             for (float& value : row) value /= spec().logit_divisor;
         if (spec().logit_cap != 0)
@@ -184,7 +187,8 @@ Result<void> Decoder::Impl::head_block(int from, int n_rows, int first_row, int 
     for (int done = 0; done < n_rows; done += DecoderStage::kHeadRows) {
         GS_TRY_VOID(poll(cancel));   // a batch's head takes as long as all of its layers
         const int n = std::min(DecoderStage::kHeadRows, n_rows - done);
-        take_logits(stages.back()->run_head(from + done, n, first_row + done), first_row + done, logit_row + done);
+        stages.back()->run_head(from + done, n, first_row + done);
+        take_logits(n, first_row + done, logit_row + done);
     }
     return {};
 }

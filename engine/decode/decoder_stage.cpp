@@ -49,11 +49,11 @@ Result<void> DecoderStage::allocate() {
     const KvType kv_type = ops->kv_type();
     const auto floats = [&](int n_values) { return (u(n_values) * kv_value_bytes(kv_type) + sizeof(float) - 1) / sizeof(float); };
     const Plan kv_plans[] = {{kv_k, context, floats(s.k_width())}, {kv_v, context, floats(s.v_width())}};
-    const uint64_t attended_width = u(s.n_heads) * u(s.head_dim_v), head_rows = is_last() ? std::min<uint64_t>(kHeadRows, batch) : 0;
+    const uint64_t attended_width = u(s.n_heads) * u(s.head_dim_v);
     const Plan work_plans[] = {{x, batch, width}, {normed, batch, width}, {sub, batch, width},
                                {q, batch, u(s.n_heads) * u(s.head_dim_k)}, {k, batch, u(s.k_width())}, {v, batch, u(s.v_width())},
                                {attended, batch, attended_width},
-                               {shared_gate, batch, 1}, {head, head_rows, u(s.n_vocab)},
+                               {shared_gate, batch, 1},
                                {q_low, batch, u(s.mla.q_rank)}, {q_heads, batch, s.is_mla() ? u(s.query_width()) : 0},
                                {head_values, batch, s.is_mla() ? u(s.value_width()) : 0}};
     for (const Plan& p : kv_plans) kv_bytes += p.n_rows * p.n_cols * sizeof(float);
@@ -61,10 +61,12 @@ Result<void> DecoderStage::allocate() {
     for (const Plan& p : kv_plans)
         if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
     const uint64_t n_moe = moe_layers.size(), n_experts = u(s.router.n_experts);
-    work_bytes += n_moe * batch * (3 * n_experts + 1) * sizeof(float);
+    const uint64_t head_floats = is_last() ? std::min<uint64_t>(kHeadRows, batch) * u(s.n_vocab) : 0;
+    work_bytes += (n_moe * batch * (3 * n_experts + 1) + head_floats) * sizeof(float);
     for (const Plan& p : work_plans)
         if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
-    if (!routing.allocate(*ops, n_moe, batch, s.router.n_experts)) return out_of_memory();
+    if (!routing.allocate(*ops, n_moe, batch, n_experts)) return out_of_memory();
+    if (is_last() && !(head = ops->make_readback(head_floats))) return out_of_memory();
     const auto memory = [](const OpsBuffer& buffer) { return reinterpret_cast<std::byte*>(buffer.data()); };
     cache = {memory(kv_k), s.v_width() > 0 ? memory(kv_v) : nullptr, kv_type, n_layers, shared.n_ctx, s.n_kv_heads, s.head_dim_k, s.head_dim_v};
     return {};
@@ -124,13 +126,13 @@ Result<void> DecoderStage::run_step(std::span<const int32_t> id, int position, b
     return ran;
 }
 
-Rows DecoderStage::run_head(int from, int n_rows, int first_row) {
-    const Rows in = normed.rows(n_rows), out = head.rows(n_rows);
+void DecoderStage::run_head(int from, int n_rows, int first_row) {
+    const int n_vocab = spec().n_vocab;
+    const Rows in = normed.rows(n_rows), out{head->data(), n_rows, n_vocab, n_vocab};
     normalise(x.rows(shared.max_batch).from(from, n_rows), weights().output_norm, weights().output_norm_bias, in);
     if (shared.tap) tap_rows(Tap::kFinal, -1, first_row, in);
     const LinearCall call{.weight = &weights().output, .bias = &weights().output_bias, .out = out};
     ops->linear(in, {&call, 1});
-    return out;
 }
 
 void DecoderStage::clear_nonfinite() {

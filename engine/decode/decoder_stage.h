@@ -37,9 +37,10 @@ struct DecoderStage {
     uint64_t kv_bytes = 0, work_bytes = 0;
 
     // Rows are tokens of the batch. x: the hidden state; normed: input of a sub-layer; sub: its output.
-    OpsBuffer x, normed, sub, q, k, v, attended, shared_gate, head, kv_k, kv_v;
+    OpsBuffer x, normed, sub, q, k, v, attended, shared_gate, kv_k, kv_v;
     OpsBuffer q_low, q_heads, head_values;     ///< latent attention: queries in their low rank, then by head; values decompressed
     OpsBuffer routed, expert_outputs;     ///< made when first needed: by a tap, by a probe
+    std::unique_ptr<Readback> head;       ///< logits [kHeadRows, V], on the last stage
     KvCache cache;                        ///< of the stage's layers
     std::vector<int> moe_layers;          ///< of the stage, ascending
     int n_moe_before = 0;                 ///< MoE layers of the stages before
@@ -67,8 +68,8 @@ struct DecoderStage {
     Result<void> run_layers(int n_rows, int position, int first_row, int end_layer, const CancelFlag* cancel);
     /// One token through the whole stage as a step of its back end: on the first stage with its embedding, on the last one with its head if asked for.
     Result<void> run_step(std::span<const int32_t> id, int position, bool with_head, const CancelFlag* cancel);
-    /// Final norm and head for n <= kHeadRows rows of x from `from`, which are rows first_row.. of the call: [n, V]. On the last stage.
-    Rows run_head(int from, int n_rows, int first_row);
+    /// Final norm and head for n <= kHeadRows rows of x from `from`, which are rows first_row.. of the call, to the first rows of `head`. On the last stage.
+    void run_head(int from, int n_rows, int first_row);
     static constexpr int kHeadRows = 32;
 
     /// Forgets what was not finite, before a pass; and whether a router has met such a value since, after ask_for_routing().

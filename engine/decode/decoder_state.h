@@ -30,8 +30,8 @@ struct Decoder::Impl {
     void pass_on(size_t stage, int n_rows);
     /// One token through all stages; with the head if asked for.
     Result<void> run_step(std::span<const int32_t> id, int position, bool with_head, const CancelFlag* cancel);
-    /// Rows of the last stage's head, which are rows first_row.. of the call, to logit rows logit_row...
-    void take_logits(Rows from, int first_row, int logit_row);
+    /// The first n rows of the last stage's head, which are rows first_row.. of the call, to logit rows logit_row...
+    void take_logits(int n_rows, int first_row, int logit_row);
     /// Final norm and head for n rows of the hidden state from `from`, which are rows first_row.. of the call; results go to logit rows logit_row...
     Result<void> head_block(int from, int n_rows, int first_row, int logit_row, const CancelFlag* cancel);
     Result<void> check_results();

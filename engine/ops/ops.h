@@ -120,7 +120,7 @@ public:
     virtual float* data() = 0;         ///< the back end's side: zeroed, aligned to 64 bytes
     /// Asks for the first n floats and waits for nothing; takes the place of what was asked for before. They stay as they are until end().
     virtual void begin(size_t n_floats) = 0;
-    /// What begin() asked for, on the host until the next begin(): waits for it, unless read() has waited since. Zeros after a failure (Ops::check).
+    /// What begin() asked for, on the host until the next begin(): waits for it, unless somebody has waited for something later. Zeros after a failure (Ops::check).
     virtual std::span<const float> end() = 0;
 };
 

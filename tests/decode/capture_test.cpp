@@ -72,6 +72,15 @@ TEST_F(Capture, APassWithoutLogitsWaitsOnceToo) {
     EXPECT_EQ(cost(*decoder, std::span(ids).last(4), 4, LogitRows::kNone, &routes).waits, 1u);
 }
 
+// Logits of every row are asked for where each token's probability is shown.
+TEST_F(Capture, ABatchWaitsOnceForManyRowsOfLogits) {
+    const auto decoder = make_decoder(golden_model("mixtral"), {.n_ctx = 64}, emulated());
+    const std::vector<int32_t> ids = some_ids(decoder->model(), 40);
+    RouteList routes;
+    EXPECT_EQ(cost(*decoder, ids, 0, LogitRows::kAll, &routes).waits, 2u) << "32 rows and 8";
+    EXPECT_EQ(routes.rows.size(), ids.size() * decoder->model().spec.moe_layers.size());
+}
+
 // The same rows as on the processor, whatever the batches: the block is laid out anew for each, and its memory used again.
 TEST_F(Capture, EveryBatchTellsItsOwnRouting) {
     const std::shared_ptr<const Model> model = golden_model("deepseek2-v3");

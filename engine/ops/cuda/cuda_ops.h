@@ -126,7 +126,7 @@ private:
     bool m_capturing = false;
     uint64_t m_n_host_works = 0;
     std::byte* m_read_buffer = nullptr;        // page-locked
-    uint64_t m_n_waits = 0;                    // of read() for the stream
+    uint64_t m_n_waits = 0;                    // for the stream, where results were wanted
     std::vector<Angles> m_angles;
     uint64_t m_n_ropes = 0;
 };

@@ -27,7 +27,7 @@ bool DeviceReadback::allocate(size_t n_floats) {
 
 void DeviceReadback::begin(size_t n_floats) {
     (void)cudaSetDevice(m_device);
-    m_errors.ok(cudaMemcpyAsync(m_host, m_data, n_floats * sizeof(float), cudaMemcpyDeviceToHost, m_stream), "bringing routing to the host");
+    m_errors.ok(cudaMemcpyAsync(m_host, m_data, n_floats * sizeof(float), cudaMemcpyDeviceToHost, m_stream), "bringing results to the host");
     m_n_floats = n_floats;
     m_asked_at = m_n_waits;
     m_arrived = false;
@@ -36,7 +36,8 @@ void DeviceReadback::begin(size_t n_floats) {
 std::span<const float> DeviceReadback::end() {
     if (!m_arrived && m_asked_at == m_n_waits) {
         (void)cudaSetDevice(m_device);
-        m_errors.ok(cudaStreamSynchronize(m_stream), "bringing routing to the host");
+        ++m_n_waits;
+        m_errors.ok(cudaStreamSynchronize(m_stream), "bringing results to the host");
     }
     m_arrived = true;
     if (m_errors.failed()) std::fill_n(m_host, m_n_floats, 0.0f);
