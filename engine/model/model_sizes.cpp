@@ -36,28 +36,22 @@ struct Tally {
 }  // namespace
 
 ModelSizes measure_model(const ModelSpec& spec, const ModelWeights& weights) {
-    Tally dense, experts;   // read by every token; the routed experts
-    for (const Weight* each : {&weights.output_norm, &weights.output_norm_bias, &weights.output, &weights.output_bias, &weights.rope_freqs,
-                               &weights.rope_freqs_long})
-        dense.add(*each);
+    const Weight& embedding = weights.token_embedding;
+    Tally all, experts, lookup;   // the routed experts; what a token reads one row of
+    for (const Weight& each : weights.matrices(0, spec.n_layers)) all.add(each);
+    for (const Weight& each : weights.others(0, spec.n_layers))
+        if (each.data != weights.output.data) all.add(each);
+    for (const Weight* each : {&weights.rope_freqs, &weights.rope_freqs_long}) all.add(*each);
     for (const LayerWeights& w : weights.layers) {
-        for (const Weight* each : {&w.attn_norm, &w.attn_norm_bias, &w.q, &w.k, &w.v, &w.q_bias, &w.k_bias, &w.v_bias, &w.q_norm, &w.k_norm,
-                                   &w.attn_out, &w.attn_out_bias, &w.mla.q_a, &w.mla.q_a_norm, &w.mla.kv_a, &w.mla.kv_a_norm, &w.mla.k_b,
-                                   &w.mla.v_b, &w.sinks, &w.attn_post_norm, &w.ffn_post_norm, &w.ffn_norm, &w.ffn_norm_bias, &w.router,
-                                   &w.router_bias, &w.shared_gate})
-            dense.add(*each);
-        dense.bytes += w.selection_bias.size() * sizeof(float);
-        dense.params += w.selection_bias.size();
-        dense.add(w.dense);
-        dense.add(w.shared);
+        all.bytes += w.selection_bias.size() * sizeof(float);
+        all.params += w.selection_bias.size();
         experts.add(w.experts);
     }
-    const Weight& embedding = weights.token_embedding;
-    Tally lookup;
     if (weights.output.data != embedding.data) lookup.add(embedding);
+    const Tally dense{all.bytes - experts.bytes - lookup.bytes, all.params - experts.params - lookup.params};   // what every token reads
     ModelSizes sizes;
-    sizes.weight_bytes = dense.bytes + experts.bytes + lookup.bytes;
-    sizes.total_params = dense.params + experts.params + lookup.params;
+    sizes.weight_bytes = all.bytes;
+    sizes.total_params = all.params;
     sizes.active_params = sizes.total_params;
     sizes.dense_bytes_per_token = dense.bytes + embedding.row_bytes;
     if (spec.is_moe()) {
