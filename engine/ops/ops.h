@@ -174,12 +174,16 @@ public:
     /// Null when there is no memory.
     virtual std::unique_ptr<Readback> make_readback(size_t n_floats) = 0;
 
-    /// The matrices that later calls will multiply with, and the others that they will name, as long as the owner lives or until others are adopted. A
+    /// The matrices that later calls will multiply with, and the others that they will name, as long as the owner lives or until another owner's are adopted. A
     /// back end may keep copies in a layout of its own; returns the bytes that only embed() will read from then on.
     virtual std::vector<std::span<const std::byte>> adopt(std::span<const Weight> /*matrices*/, std::span<const Weight> /*others*/,
                                                           const std::shared_ptr<const void>& /*owner*/) {
         return {};
     }
+    /// Bytes of free memory, where it is not the host's.
+    virtual std::optional<uint64_t> free_memory() const { return std::nullopt; }
+    /// Bytes that adopt() takes of it for a copy of w.
+    virtual uint64_t adopted_bytes(const Weight& w) const { return w.n_bytes(); }
     /// What has gone wrong since this was made: a lost device, memory that was not there. Results mean nothing from then on.
     virtual Result<void> check() const { return {}; }
 

@@ -16,11 +16,16 @@ public:
     Precision precision() const override { return m_inner->precision(); }
     KvType kv_type() const override { return m_inner->kv_type(); }
     Result<void> check() const override { return m_inner->check(); }
+    std::optional<uint64_t> free_memory() const override { return m_inner->free_memory(); }
+    uint64_t adopted_bytes(const Weight& w) const override { return m_inner->adopted_bytes(w); }
     float* allocate(size_t n) override { return m_inner->allocate(n); }
     void release(float* memory) override { m_inner->release(memory); }
     void read(const float* from, float* to, size_t n) override { m_inner->read(from, to, n); }
     void write(const float* from, float* to, size_t n) override { m_inner->write(from, to, n); }
     std::unique_ptr<Readback> make_readback(size_t n) override { return m_inner->make_readback(n); }
+    std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others, const std::shared_ptr<const void>& owner) override {
+        return m_inner->adopt(matrices, others, owner);
+    }
     void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override { m_inner->embed(table, ids, scale, out); }
     void norm(const NormCall& call) override { m_inner->norm(call); }
     void linear(Rows x, std::span<const LinearCall> calls) override { m_inner->linear(x, calls); }

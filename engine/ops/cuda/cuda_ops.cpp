@@ -37,6 +37,7 @@ CudaOps::CudaOps(DeviceInfo device, cudaStream_t stream, Precision precision, Kv
       m_weights(m_errors, stream), m_workspace(m_errors), m_step_block(m_errors) {
     void* memory = nullptr;
     if (m_errors.ok(cudaMallocHost(&memory, kReadBytes), "page-locked memory")) m_read_buffer = static_cast<std::byte*>(memory);
+    m_ring.prepare();
 }
 
 CudaOps::~CudaOps() {
@@ -62,14 +63,23 @@ Result<void> CudaOps::check() const {
                  "Start the engine again, or run on the processor: --engine cpu"};
 }
 
+std::optional<uint64_t> CudaOps::free_memory() const {
+    use_device();
+    size_t free = 0, total = 0;
+    if (cudaMemGetInfo(&free, &total) == cudaSuccess) return free;
+    (void)cudaGetLastError();
+    return 0;
+}
+
 float* CudaOps::allocate(size_t n) {
     use_device();
     ++m_n_host_works;
     if (n > std::numeric_limits<ptrdiff_t>::max() / sizeof(float)) return nullptr;
     const size_t n_bytes = std::max<size_t>(n, 1) * sizeof(float);
     void* memory = nullptr;
-    // No memory is the caller's to say; it is not a failure of the device.
-    if (cudaMalloc(&memory, n_bytes) != cudaSuccess) {
+    // No memory is the caller's to say; it is not a failure of the device, as other errors are.
+    if (const cudaError_t error = cudaMalloc(&memory, n_bytes); error != cudaSuccess) {
+        if (error != cudaErrorMemoryAllocation) m_errors.ok(error, "memory");
         (void)cudaGetLastError();
         return nullptr;
     }

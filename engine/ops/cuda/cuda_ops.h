@@ -31,6 +31,8 @@ public:
     Precision precision() const override { return m_precision; }
     KvType kv_type() const override { return m_kv_type; }
     Result<void> check() const override;
+    std::optional<uint64_t> free_memory() const override;
+    uint64_t adopted_bytes(const Weight& w) const override { return WeightStore::n_bytes_of(w); }
 
     float* allocate(size_t n_floats) override;
     void release(float* memory) override;

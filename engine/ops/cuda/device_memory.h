@@ -55,6 +55,8 @@ public:
     UploadRing(const UploadRing&) = delete;
     UploadRing& operator=(const UploadRing&) = delete;
 
+    /// Takes its memory now: what the device has free afterwards is free for others.
+    void prepare() { (void)take(1); }
     /// A copy on the device; null where there is no memory for it.
     template <class T>
     const T* send(std::span<const T> values) {

@@ -74,8 +74,13 @@ const float* WeightStore::upload_vector(const Weight& w, std::vector<void*>& pie
     return reinterpret_cast<const float*>(to);
 }
 
+size_t WeightStore::n_bytes_of(const Weight& w) {
+    if (!w) return 0;
+    return w.n_out > 1 ? device_shape(w).n_bytes() : static_cast<size_t>(w.n_in) * static_cast<size_t>(w.n_slabs) * sizeof(float);
+}
+
 void WeightStore::adopt(std::span<const Weight> matrices, std::span<const Weight> others, const std::shared_ptr<const void>& owner) {
-    clear();
+    if (!is_current() || m_owner.lock() != owner) clear();
     m_owner = owner;
     const auto keep_matrix = [&](const Weight& w) {
         if (!w || m_matrix_at.contains(w.data)) return true;
@@ -86,19 +91,18 @@ void WeightStore::adopt(std::span<const Weight> matrices, std::span<const Weight
         m_matrices.push_back(kept);
         return true;
     };
+    const auto keep_vector = [&](const Weight& w) {
+        if (!w || m_vector_at.contains(w.data)) return true;
+        const float* values = upload_vector(w, m_pieces);
+        if (!values) return false;
+        for (int s = 0; s < w.n_slabs; ++s) m_vector_at[w.row(0, s)] = values + static_cast<size_t>(s) * static_cast<size_t>(w.n_in);
+        m_bytes += n_bytes_of(w);
+        return true;
+    };
     for (const Weight& w : matrices)
         if (!keep_matrix(w)) return clear();
-    for (const Weight& w : others) {
-        if (!w) continue;
-        if (w.n_out > 1) {
-            if (!keep_matrix(w)) return clear();
-            continue;
-        }
-        const float* values = upload_vector(w, m_pieces);
-        if (!values) return clear();
-        for (int s = 0; s < w.n_slabs; ++s) m_vector_at[w.row(0, s)] = values + static_cast<size_t>(s) * static_cast<size_t>(w.n_in);
-        m_bytes += static_cast<size_t>(w.n_in) * static_cast<size_t>(w.n_slabs) * sizeof(float);
-    }
+    for (const Weight& w : others)
+        if (!(w.n_out > 1 ? keep_matrix(w) : keep_vector(w))) return clear();
 }
 
 DeviceMatrix WeightStore::matrix(const Weight& w) {

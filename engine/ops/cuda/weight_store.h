@@ -20,7 +20,10 @@ public:
     WeightStore(const WeightStore&) = delete;
     WeightStore& operator=(const WeightStore&) = delete;
 
-    /// Copies all; gives up at the first that finds no memory, which is noted. `matrices` are multiplied with; of `others` those of one row a slab are
+    /// What adopt() takes for w.
+    static size_t n_bytes_of(const Weight& w);
+
+    /// Copies all that is not here yet from the same owner; gives up at the first that finds no memory, which is noted. `matrices` are multiplied with; of `others` those of one row a slab are
     /// vectors.
     void adopt(std::span<const Weight> matrices, std::span<const Weight> others, const std::shared_ptr<const void>& owner);
 
