@@ -50,8 +50,9 @@ static double measure_product_limit(const gs::Decoder& decoder) {
     constexpr size_t kMostBytes = 2u << 20;
     constexpr int kTokens = 256, kCalls = 8;
     gs::Ops& ops = decoder.ops();
-    gs::Weight chosen;
-    for (const gs::Weight& w : decoder.model().weights.matrices()) {
+    gs::Weight chosen;   // one that it has adopted
+    const gs::StageEngine stage = decoder.stages().back();
+    for (const gs::Weight& w : decoder.model().weights.matrices(stage.first_layer, stage.end_layer)) {
         if (!w || gs::tensor_type_info(w.type).block_values == 1) continue;
         const gs::Weight slab = w.slab(0);      // one expert's
         if (slab.n_bytes() <= kMostBytes && slab.slab_values() > chosen.slab_values()) chosen = slab;
@@ -106,16 +107,16 @@ static gs::Result<Sample> measure(gs::Decoder& decoder, int n_prompt, int n_deco
         if (capture) sink.publish();
         return {};
     };
-    decoder.ops().reset_times();
+    decoder.reset_times();
     auto start = Clock::now();
     GS_TRY_VOID(forward(0, n_prompt, gs::Phase::kPrefill));
     sample.prefill_tokens_per_s = n_prompt / seconds_since(start);
-    sample.prefill = decoder.ops().times();
-    decoder.ops().reset_times();
+    sample.prefill = decoder.times();
+    decoder.reset_times();
     start = Clock::now();
     for (int i = 0; i < n_decode; i++) GS_TRY_VOID(forward(n_prompt + i, 1, gs::Phase::kDecode));
     sample.decode_tokens_per_s = n_decode / seconds_since(start);
-    sample.decode = decoder.ops().times();
+    sample.decode = decoder.times();
     decoder.set_sink(nullptr);
     return sample;
 }

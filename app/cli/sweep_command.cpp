@@ -37,7 +37,7 @@ static int sweep(const SweepOptions& o) {
     if (o.json) {
         Json rows = Json::array();
         for (const gs::PolicyScore& s : *scores) rows.push_back(score_json(s, model.spec));
-        print_json({{"rows", rows}, {"native_k", model.spec.router.n_used}, {"tokens", ids.size()}, {"engine", (*decoder)->ops().name()}});
+        print_json({{"rows", rows}, {"native_k", model.spec.router.n_used}, {"tokens", ids.size()}, {"engine", (*decoder)->engine()}});
         return 0;
     }
     fmt::print("{} tokens, native k = {}; KL and agreement against native routing\n", ids.size(), model.spec.router.n_used);

@@ -33,9 +33,10 @@ Result<std::unique_ptr<Decoder>> Decoder::create(std::shared_ptr<const Model> mo
         impl->stages.push_back(std::move(stage));
     }
     GS_CHECK(n_layers == impl->spec().n_layers, "stages must hold all layers");
-    GS_TRY_VOID(impl->adopt_weights());
+    impl->adopt_weights();
     auto decoder = std::unique_ptr<Decoder>(new Decoder(std::move(impl)));
     decoder->set_policy(Policy{});
+    GS_TRY_VOID(decoder->check());
     return decoder;
 }
 
@@ -43,7 +44,7 @@ Decoder::Decoder(std::unique_ptr<Impl> impl) : m_impl(std::move(impl)) {}
 Decoder::~Decoder() = default;
 
 /// A back end's weights all at once, for it may keep those of the last call only.
-Result<void> Decoder::Impl::adopt_weights() {
+void Decoder::Impl::adopt_weights() {
     const ModelWeights& weights = shared.model->weights;
     std::vector<const Ops*> done;
     for (const auto& stage : stages) {
@@ -57,9 +58,7 @@ Result<void> Decoder::Impl::adopt_weights() {
             for (const Weight& w : weights.others(s->first_layer, s->end_layer)) others.push_back(w);
         }
         for (const std::span<const std::byte> original : ops.adopt(matrices, others, shared.model)) shared.model->forget(original);
-        GS_TRY_VOID(ops.check());
     }
-    return {};
 }
 
 DecoderStage& Decoder::Impl::stage_of(int layer) const {
@@ -193,18 +192,19 @@ Result<void> Decoder::Impl::head_block(int from, int n_rows, int first_row, int 
     return {};
 }
 
-namespace {
-uint64_t sum(const std::vector<std::unique_ptr<DecoderStage>>& stages, uint64_t DecoderStage::* bytes) {
+int Decoder::n_ctx() const { return m_impl->shared.n_ctx; }
+const Model& Decoder::model() const { return *m_impl->shared.model; }
+
+uint64_t Decoder::kv_bytes() const {
     uint64_t n = 0;
-    for (const auto& stage : stages) n += (*stage).*bytes;
+    for (const auto& stage : m_impl->stages) n += stage->memory.kv_bytes;
     return n;
 }
-}  // namespace
 
-int Decoder::n_ctx() const { return m_impl->shared.n_ctx; }
-uint64_t Decoder::kv_bytes() const { return sum(m_impl->stages, &DecoderStage::kv_bytes); }
-uint64_t Decoder::work_bytes() const { return sum(m_impl->stages, &DecoderStage::work_bytes); }
-const Model& Decoder::model() const { return *m_impl->shared.model; }
-Ops& Decoder::ops() const { return *m_impl->stages.back()->ops; }
+uint64_t Decoder::work_bytes() const {
+    uint64_t n = 0;
+    for (const auto& stage : m_impl->stages) n += stage->memory.work_bytes;
+    return n;
+}
 
 }  // namespace gs

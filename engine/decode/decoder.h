@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/core/cancel.h"
@@ -40,6 +41,13 @@ struct DecoderOptions {
     int max_batch = 512;                 ///< tokens per pass; longer prompts are cut into several
     int begin = 0;                       ///< positions before it hold nothing and are never seen: for goldens that start far in
 };
+
+/// Bytes that a stage of the decoder takes besides weights.
+struct StageMemory {
+    uint64_t kv_bytes = 0, work_bytes = 0;
+};
+/// Layers first .. end - 1, keys and values kept as kv_type; options.n_ctx is positive.
+StageMemory stage_memory(const ModelSpec& spec, int first_layer, int end_layer, KvType kv_type, const DecoderOptions& options);
 
 /// Layers first_layer .. end_layer - 1 on one back end; the embedding is with the first of all layers, final norm and head with the last.
 struct StageEngine {
@@ -91,6 +99,15 @@ public:
     const Model& model() const;
     /// The last stage's.
     Ops& ops() const;
+    std::vector<StageEngine> stages() const;
+    /// What computes: "cpu AVX2, 2 threads", or "cuda NVIDIA X: layers 36-47 and the head; cpu AVX2, 2 threads: layers 0-35".
+    std::string engine() const;
+    Precision precision() const;         ///< exact if that of all stages is
+    /// Ops::check() of all back ends.
+    Result<void> check() const;
+    /// Ops::times() of all back ends together, and Ops::reset_times().
+    std::vector<Ops::OpTime> times() const;
+    void reset_times();
 
     struct Impl;                         ///< decoder_state.h; internal to engine/decode
 

@@ -18,7 +18,7 @@ Error DecoderStage::out_of_memory(uint64_t more_bytes) const {
     constexpr double kMB = 1e6;
     return {ErrorKind::kRun, "out_of_memory", "There is not enough memory to run the model",
             fmt::format("a context of {} tokens needs {:.1f} MB for keys and values and {:.1f} MB to work in", shared.n_ctx,
-                        static_cast<double>(kv_bytes) / kMB, static_cast<double>(work_bytes + more_bytes) / kMB),
+                        static_cast<double>(memory.kv_bytes) / kMB, static_cast<double>(memory.work_bytes + more_bytes) / kMB),
             "Ask for a shorter context, or close other programs"};
 }
 
@@ -36,39 +36,63 @@ Result<std::unique_ptr<DecoderStage>> DecoderStage::create(const DecoderShared& 
     return stage;
 }
 
+namespace {
+
+struct BufferPlan {
+    OpsBuffer DecoderStage::*buffer;
+    uint64_t n_rows, n_cols;              ///< in floats, whatever the type: widths are even or the last value has one to spare
+    bool is_cache = false;
+    uint64_t n_bytes() const { return n_rows * n_cols * sizeof(float); }
+};
+
+std::vector<BufferPlan> plan_buffers(const ModelSpec& s, int first_layer, int end_layer, KvType kv_type, const DecoderOptions& options) {
+    using S = DecoderStage;
+    const auto u = [](int n) { return static_cast<uint64_t>(n); };
+    const uint64_t context = u(end_layer - first_layer) * u(options.n_ctx), batch = u(std::min(options.max_batch, options.n_ctx)), width = u(s.n_embd);
+    const auto floats = [&](int n_values) { return (u(n_values) * kv_value_bytes(kv_type) + sizeof(float) - 1) / sizeof(float); };
+    return {{&S::kv_k, context, floats(s.k_width()), true},
+            {&S::kv_v, context, floats(s.v_width()), true},
+            {&S::x, batch, width},
+            {&S::normed, batch, width},
+            {&S::sub, batch, width},
+            {&S::q, batch, u(s.n_heads) * u(s.head_dim_k)},
+            {&S::k, batch, u(s.k_width())},
+            {&S::v, batch, u(s.v_width())},
+            {&S::attended, batch, u(s.n_heads) * u(s.head_dim_v)},
+            {&S::shared_gate, batch, 1},
+            {&S::q_low, batch, u(s.mla.q_rank)},
+            {&S::q_heads, batch, s.is_mla() ? u(s.query_width()) : 0},
+            {&S::head_values, batch, s.is_mla() ? u(s.value_width()) : 0}};
+}
+
+/// Logits of the last stage.
+uint64_t head_floats(const ModelSpec& s, int end_layer, const DecoderOptions& options) {
+    if (end_layer < s.n_layers) return 0;
+    return static_cast<uint64_t>(std::min({DecoderStage::kHeadRows, options.max_batch, options.n_ctx})) * static_cast<uint64_t>(s.n_vocab);
+}
+
+}  // namespace
+
+StageMemory stage_memory(const ModelSpec& spec, int first_layer, int end_layer, KvType kv_type, const DecoderOptions& options) {
+    StageMemory memory;
+    for (const BufferPlan& p : plan_buffers(spec, first_layer, end_layer, kv_type, options)) (p.is_cache ? memory.kv_bytes : memory.work_bytes) += p.n_bytes();
+    const auto n_moe = std::count_if(spec.moe_layers.begin(), spec.moe_layers.end(), [&](int l) { return l >= first_layer && l < end_layer; });
+    memory.work_bytes += static_cast<uint64_t>(n_moe) * static_cast<uint64_t>(std::min(options.max_batch, options.n_ctx)) *
+                         (3 * static_cast<uint64_t>(spec.router.n_experts) + 1) * sizeof(float);
+    return memory;
+}
+
 Result<void> DecoderStage::allocate() {
     const ModelSpec& s = spec();
-    const auto u = [](int n) { return static_cast<uint64_t>(n); };
-    const int n_layers = end_layer - first_layer;
-    const uint64_t context = u(n_layers) * u(shared.n_ctx), batch = u(shared.max_batch), width = u(s.n_embd);
-    struct Plan {
-        OpsBuffer& buffer;
-        uint64_t n_rows, n_cols;
-    };
-    // In floats, whatever the type: widths are even or the last value has one to spare.
     const KvType kv_type = ops->kv_type();
-    const auto floats = [&](int n_values) { return (u(n_values) * kv_value_bytes(kv_type) + sizeof(float) - 1) / sizeof(float); };
-    const Plan kv_plans[] = {{kv_k, context, floats(s.k_width())}, {kv_v, context, floats(s.v_width())}};
-    const uint64_t attended_width = u(s.n_heads) * u(s.head_dim_v);
-    const Plan work_plans[] = {{x, batch, width}, {normed, batch, width}, {sub, batch, width},
-                               {q, batch, u(s.n_heads) * u(s.head_dim_k)}, {k, batch, u(s.k_width())}, {v, batch, u(s.v_width())},
-                               {attended, batch, attended_width},
-                               {shared_gate, batch, 1},
-                               {q_low, batch, u(s.mla.q_rank)}, {q_heads, batch, s.is_mla() ? u(s.query_width()) : 0},
-                               {head_values, batch, s.is_mla() ? u(s.value_width()) : 0}};
-    for (const Plan& p : kv_plans) kv_bytes += p.n_rows * p.n_cols * sizeof(float);
-    for (const Plan& p : work_plans) work_bytes += p.n_rows * p.n_cols * sizeof(float);
-    for (const Plan& p : kv_plans)
-        if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
-    const uint64_t n_moe = moe_layers.size(), n_experts = u(s.router.n_experts);
-    const uint64_t head_floats = is_last() ? std::min<uint64_t>(kHeadRows, batch) * u(s.n_vocab) : 0;
-    work_bytes += (n_moe * batch * (3 * n_experts + 1) + head_floats) * sizeof(float);
-    for (const Plan& p : work_plans)
-        if (!p.buffer.allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
-    if (!routing.allocate(*ops, n_moe, batch, n_experts)) return out_of_memory();
-    if (is_last() && !(head = ops->make_readback(head_floats))) return out_of_memory();
-    const auto memory = [](const OpsBuffer& buffer) { return reinterpret_cast<std::byte*>(buffer.data()); };
-    cache = {memory(kv_k), s.v_width() > 0 ? memory(kv_v) : nullptr, kv_type, n_layers, shared.n_ctx, s.n_kv_heads, s.head_dim_k, s.head_dim_v};
+    const DecoderOptions options{shared.n_ctx, shared.max_batch, shared.begin};
+    memory = stage_memory(s, first_layer, end_layer, kv_type, options);
+    for (const BufferPlan& p : plan_buffers(s, first_layer, end_layer, kv_type, options))
+        if (!(this->*p.buffer).allocate(*ops, p.n_rows, p.n_cols)) return out_of_memory();
+    if (!routing.allocate(*ops, moe_layers.size(), static_cast<size_t>(shared.max_batch), static_cast<size_t>(s.router.n_experts))) return out_of_memory();
+    if (is_last() && !(head = ops->make_readback(head_floats(s, end_layer, options)))) return out_of_memory();
+    const auto bytes = [](const OpsBuffer& buffer) { return reinterpret_cast<std::byte*>(buffer.data()); };
+    cache = {bytes(kv_k), s.v_width() > 0 ? bytes(kv_v) : nullptr, kv_type, end_layer - first_layer, shared.n_ctx, s.n_kv_heads, s.head_dim_k, s.head_dim_v};
     return {};
 }
 

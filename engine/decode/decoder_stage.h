@@ -34,7 +34,7 @@ struct DecoderStage {
     const DecoderShared& shared;
     const std::shared_ptr<Ops> ops;
     const int first_layer, end_layer;     ///< of the model
-    uint64_t kv_bytes = 0, work_bytes = 0;
+    StageMemory memory;
 
     // Rows are tokens of the batch. x: the hidden state; normed: input of a sub-layer; sub: its output.
     OpsBuffer x, normed, sub, q, k, v, attended, shared_gate, kv_k, kv_v;

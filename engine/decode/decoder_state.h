@@ -21,7 +21,7 @@ struct Decoder::Impl {
     const ModelSpec& spec() const { return shared.model->spec; }
     DecoderStage& stage_of(int layer) const;
     /// The stages' weights to their back ends.
-    Result<void> adopt_weights();
+    void adopt_weights();
     void choose_divisors(int end_position);
     /// One batch through layers 0..end_layer-1; where layer end_layer is another stage's, to that stage. first_row: of the batch within the call, for
     /// sink and tap.

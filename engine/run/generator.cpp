@@ -235,8 +235,8 @@ TraceInfo make_trace_info(const Decoder& decoder, const RunRequest& request, con
     info.architecture = model.spec.architecture;
     info.family = model.spec.family;
     info.reading = name_of(model.spec.reading);
-    info.engine = decoder.ops().name();
-    info.precision = decoder.ops().precision() == Precision::kExact ? "exact" : "fast";
+    info.engine = decoder.engine();
+    info.precision = decoder.precision() == Precision::kExact ? "exact" : "fast";
     info.prompt = request.prompt;
     info.template_name = template_name;
     info.sampler = request.sampler.to_text();
@@ -266,8 +266,8 @@ ModelCard make_model_card(const Decoder& decoder) {
     card.expert_bytes = model.expert_bytes;
     card.n_ctx = decoder.n_ctx();
     card.warnings = model.warnings;
-    card.engine = decoder.ops().name();
-    card.precision = decoder.ops().precision() == Precision::kExact ? "exact" : "fast";
+    card.engine = decoder.engine();
+    card.precision = decoder.precision() == Precision::kExact ? "exact" : "fast";
     return card;
 }
 

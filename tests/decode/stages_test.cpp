@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(Families, Stages, testing::Values("deepseek2-v3", "glm4
                          });
 
 TEST(StagesOnADevice, ReproduceTheGolden) {
-    for (const char* name : {"glm4moe", "gpt-oss-mxfp4"}) expect_golden_at_every_cut(name, exact_ops, emulated);
+    for (const char* name : {"glm4moe", "gpt-oss-mxfp4", "qwen2moe"}) expect_golden_at_every_cut(name, exact_ops, emulated);
 }
 
 std::unique_ptr<Decoder> divided(std::shared_ptr<const Model> model, const std::vector<StageEngine>& stages, const DecoderOptions& options = {}) {

@@ -1,0 +1,68 @@
+// What a decoder runs on.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/decode/decoder_state.h"
+
+namespace gs {
+
+Ops& Decoder::ops() const { return *m_impl->stages.back()->ops; }
+
+std::vector<StageEngine> Decoder::stages() const {
+    std::vector<StageEngine> engines;
+    for (const auto& stage : m_impl->stages) engines.push_back({stage->ops, stage->first_layer, stage->end_layer});
+    return engines;
+}
+
+/// The last stage first: it is the one on a device.
+std::string Decoder::engine() const {
+    const auto& stages = m_impl->stages;
+    if (stages.size() == 1) return ops().name();
+    std::string text;
+    for (auto stage = stages.rbegin(); stage != stages.rend(); ++stage) {
+        const int first = (*stage)->first_layer, last = (*stage)->end_layer - 1;
+        text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", (*stage)->ops->name(),
+                            first == last ? fmt::format("layer {}", first) : fmt::format("layers {}-{}", first, last));
+        if ((*stage)->is_last()) text += " and the head";
+    }
+    return text;
+}
+
+Precision Decoder::precision() const {
+    const auto is_exact = [](const auto& stage) { return stage->ops->precision() == Precision::kExact; };
+    return std::all_of(m_impl->stages.begin(), m_impl->stages.end(), is_exact) ? Precision::kExact : Precision::kFast;
+}
+
+Result<void> Decoder::check() const {
+    for (const auto& stage : m_impl->stages) GS_TRY_VOID(stage->ops->check());
+    return {};
+}
+
+std::vector<Ops::OpTime> Decoder::times() const {
+    std::vector<Ops::OpTime> sum;
+    std::vector<const Ops*> seen;
+    for (const auto& stage : m_impl->stages) {
+        if (std::find(seen.begin(), seen.end(), stage->ops.get()) != seen.end()) continue;
+        seen.push_back(stage->ops.get());
+        for (const Ops::OpTime& time : stage->ops->times()) {
+            const auto same = std::find_if(sum.begin(), sum.end(), [&](const Ops::OpTime& t) { return std::strcmp(t.op, time.op) == 0; });
+            if (same == sum.end()) {
+                sum.push_back(time);
+                continue;
+            }
+            same->seconds += time.seconds;
+            same->calls += time.calls;
+            same->weight_bytes += time.weight_bytes;
+            same->products += time.products;
+        }
+    }
+    return sum;
+}
+
+void Decoder::reset_times() {
+    for (const auto& stage : m_impl->stages) stage->ops->reset_times();
+}
+
+}  // namespace gs
