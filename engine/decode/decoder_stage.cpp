@@ -79,6 +79,7 @@ StageMemory stage_memory(const ModelSpec& spec, int first_layer, int end_layer, 
     const auto n_moe = std::count_if(spec.moe_layers.begin(), spec.moe_layers.end(), [&](int l) { return l >= first_layer && l < end_layer; });
     memory.work_bytes += static_cast<uint64_t>(n_moe) * static_cast<uint64_t>(std::min(options.max_batch, options.n_ctx)) *
                          (3 * static_cast<uint64_t>(spec.router.n_experts) + 1) * sizeof(float);
+    memory.work_bytes += head_floats(spec, end_layer, options) * sizeof(float);
     return memory;
 }
 
