@@ -15,7 +15,6 @@
 #include "engine/ops/ops.h"
 #include "engine/routing/metrics.h"
 #include "engine/run/generator.h"
-#include "engine/run/start_engine.h"
 
 namespace app {
 
@@ -26,8 +25,7 @@ void add_engine_options(CLI::App& command, EngineOptions& options) {
         ->check(CLI::IsMember({"fast", "exact"}))->capture_default_str();
     command.add_option("--kv", options.kv, "how keys and values are kept; auto: f16 with fast, f32 with exact")
         ->check(CLI::IsMember({"auto", "f16", "f32"}))->capture_default_str();
-    command.add_option("--engine", options.engine, "auto: CUDA if a device has room, else the processor; cpu; cuda; reference: the slow oracle")
-        ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference"}))->capture_default_str();
+    add_engine_choice(command, options.choice);
     add_reading_option(command, options.reading);
     command.add_option("-c,--context", options.n_ctx, "context length in tokens; 0 = the trained one, at most 4096")->check(CLI::Range(0, 1 << 20));
 }
@@ -41,13 +39,24 @@ gs::Reading parse_reading(const std::string& text) {
     return text == gs::name_of(gs::Reading::kReference) ? gs::Reading::kReference : gs::Reading::kLlamaCpp;
 }
 
-gs::OpsOptions ops_options(const EngineOptions& options) {
-    gs::OpsOptions ops{.n_threads = options.n_threads, .precision = options.precision == "exact" ? gs::Precision::kExact : gs::Precision::kFast};
-    if (options.kv != "auto") ops.kv_type = options.kv == "f16" ? gs::KvType::kF16 : gs::KvType::kF32;
-    return ops;
+void add_engine_choice(CLI::App& command, EngineChoice& choice) {
+    command.add_option("--engine", choice.engine, "auto: CUDA as far as a device has room, else the processor; cpu; cuda; reference: the slow oracle")
+        ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference"}))->capture_default_str();
+    command.add_option("--gpu-layers", choice.gpu_layers, "layers on the CUDA device, counted from the last; auto: as many as fit")
+        ->check(CLI::IsMember({"auto"}) | CLI::Range(0, 1 << 20))->capture_default_str();
 }
 
-gs::EngineKind engine_kind(const EngineOptions& options) { return gs::parse_engine(options.engine).value_or(gs::EngineKind::kAuto); }
+gs::EngineRequest engine_request(const EngineChoice& choice, const gs::OpsOptions& ops) {
+    gs::EngineRequest request{.kind = gs::parse_engine(choice.engine).value_or(gs::EngineKind::kAuto), .ops = ops};
+    if (choice.gpu_layers != "auto") request.gpu_layers = std::stoi(choice.gpu_layers);
+    return request;
+}
+
+gs::EngineRequest engine_request(const EngineOptions& options) {
+    gs::OpsOptions ops{.n_threads = options.n_threads, .precision = options.precision == "exact" ? gs::Precision::kExact : gs::Precision::kFast};
+    if (options.kv != "auto") ops.kv_type = options.kv == "f16" ? gs::KvType::kF16 : gs::KvType::kF32;
+    return engine_request(options.choice, ops);
+}
 
 static void say_once(const std::string& remark) {
     static bool said = false;
@@ -55,16 +64,31 @@ static void say_once(const std::string& remark) {
 }
 
 std::shared_ptr<gs::Ops> make_ops(const EngineOptions& options) {
-    gs::MadeOps made = gs::make_ops(engine_kind(options), ops_options(options));
+    const gs::EngineRequest request = engine_request(options);
+    gs::MadeOps made = gs::make_ops(request.kind, request.ops);
     say_once(made.remark);
     return made.ops;
+}
+
+std::vector<gs::StageEngine> make_stages(const EngineOptions& options, int n_layers) {
+    const gs::EngineRequest request = engine_request(options);
+    const gs::MadeOps made = gs::make_ops(request.kind, request.ops);
+    say_once(made.remark);
+    return gs::divide_layers(n_layers, made.on_device ? request.gpu_layers.value_or(n_layers) : n_layers, made.ops, request.ops);
+}
+
+gs::Result<std::unique_ptr<gs::Decoder>> make_decoder(std::shared_ptr<const gs::Model> model, const EngineOptions& options, int n_ctx) {
+    GS_TRY(gs::StartedEngine started, gs::start_engine(std::move(model), engine_request(options), {.n_ctx = n_ctx}));
+    say_once(started.remark);
+    return std::move(started.decoder);
 }
 
 gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& options) {
     const bool show_progress = isatty(STDERR_FILENO);
     gs::LoadOptions load{.n_ctx = options.n_ctx, .cancel = &interrupt_flag()};
     load.reading = parse_reading(options.reading);
-    load.kv_type = gs::kv_type_of(engine_kind(options), ops_options(options));
+    const gs::EngineRequest request = engine_request(options);
+    load.kv_type = gs::kv_type_of(request.kind, request.ops);
     if (show_progress)
         load.progress = [](uint64_t done, uint64_t total) {
             fmt::print(stderr, "\rloading {} of {} MB", done / 1000000, total / 1000000);
@@ -79,9 +103,7 @@ gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& opt
 
 gs::Result<std::unique_ptr<gs::Decoder>> open_decoder(const EngineOptions& options) {
     GS_TRY(std::shared_ptr<const gs::Model> model, open_model(options));
-    GS_TRY(gs::StartedEngine started, gs::start_engine(model, engine_kind(options), ops_options(options), {.n_ctx = options.n_ctx}));
-    say_once(started.remark);
-    return std::move(started.decoder);
+    return make_decoder(std::move(model), options, options.n_ctx);
 }
 
 void add_prompt_options(CLI::App& command, PromptOptions& options) {

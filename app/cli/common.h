@@ -11,13 +11,20 @@
 #include "engine/core/cancel.h"
 #include "engine/core/result.h"
 #include "engine/decode/decoder.h"
-#include "engine/ops/make_ops.h"
 #include "engine/run/evaluate.h"
 #include "engine/run/run_types.h"
+#include "engine/run/start_engine.h"
 
 namespace app {
 
 using Json = nlohmann::ordered_json;
+
+/// --engine, --gpu-layers.
+struct EngineChoice {
+    std::string engine = "auto", gpu_layers = "auto";
+};
+void add_engine_choice(CLI::App& command, EngineChoice& choice);
+gs::EngineRequest engine_request(const EngineChoice& choice, const gs::OpsOptions& ops);
 
 /// --model, --threads, --precision, --reading, --context: which engine runs which file.
 struct EngineOptions {
@@ -25,7 +32,7 @@ struct EngineOptions {
     int n_threads = 0;
     std::string precision = "fast";
     std::string kv = "auto";
-    std::string engine = "auto";
+    EngineChoice choice;
     std::string reading = "llamacpp";
     int n_ctx = 0;
 };
@@ -33,10 +40,13 @@ void add_engine_options(CLI::App& command, EngineOptions& options);
 /// --reading, for those without the others.
 void add_reading_option(CLI::App& command, std::string& reading);
 gs::Reading parse_reading(const std::string& text);
-gs::OpsOptions ops_options(const EngineOptions& options);
-gs::EngineKind engine_kind(const EngineOptions& options);
+gs::EngineRequest engine_request(const EngineOptions& options);
 /// Says on stderr, once, where the engine is not the one that was asked for.
 std::shared_ptr<gs::Ops> make_ops(const EngineOptions& options);
+/// The same for a model's layers: as many as --gpu-layers says on the device, all of them if it says nothing.
+std::vector<gs::StageEngine> make_stages(const EngineOptions& options, int n_layers);
+/// A decoder on the engine asked for, as far as the model fits it; says where that is not all of it.
+gs::Result<std::unique_ptr<gs::Decoder>> make_decoder(std::shared_ptr<const gs::Model> model, const EngineOptions& options, int n_ctx);
 /// Loads the model with progress on stderr (on a terminal) and its warnings.
 gs::Result<std::shared_ptr<const gs::Model>> open_model(const EngineOptions& options);
 gs::Result<std::unique_ptr<gs::Decoder>> open_decoder(const EngineOptions& options);

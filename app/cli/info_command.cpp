@@ -5,6 +5,8 @@
 #include "app/cli/cli.h"
 #include "app/cli/common.h"
 #include "engine/model/model.h"
+#include "engine/ops/cuda/cuda_engine.h"
+#include "engine/run/plan_layers.h"
 
 namespace app {
 
@@ -39,6 +41,26 @@ static Json info_json(const gs::GgufFile& file, const gs::ModelEstimate& e, bool
     return out;
 }
 
+/// What a CUDA device would take of it, where there is one.
+static gs::Result<Json> device_json(const gs::GgufFile& file, int n_ctx) {
+    GS_TRY(const std::unique_ptr<gs::Ops> device, gs::make_cuda_ops({}));
+    GS_TRY(gs::ModelSpec spec, gs::read_model_spec(file));
+    std::vector<std::string> warnings;
+    GS_TRY(const gs::ModelWeights weights, gs::bind_weights(file, spec, warnings));
+    const gs::LayerPlan plan = gs::plan_layers(spec, weights, *device, {.n_ctx = n_ctx});
+    return Json{{"name", device->name()}, {"free_bytes", plan.free_bytes},   {"layers", plan.n_on_device},
+                {"bytes", plan.device_bytes}, {"bytes_of_all", plan.whole_bytes}, {"shorter_context", plan.shorter_n_ctx}, {"layers_with_it", plan.n_with_shorter}};
+}
+
+static void print_device(const Json& device, int n_layers) {
+    const auto mb = [&](const char* key) { return static_cast<double>(device[key].get<uint64_t>()) / 1e6; };
+    const int n = device["layers"].get<int>();
+    fmt::print("{}: {} of {} layers fit, which take {:.1f} MB of {:.1f} MB free", device["name"].get<std::string>(), n, n_layers, mb("bytes"), mb("free_bytes"));
+    if (n < n_layers) fmt::print("; all would take {:.1f} MB", mb("bytes_of_all"));
+    if (const int shorter = device["shorter_context"].get<int>()) fmt::print("; a context of {} would let {} fit", shorter, device["layers_with_it"].get<int>());
+    fmt::print("\n");
+}
+
 static void print_info(const Json& info, const gs::ModelEstimate& e, int n_ctx) {
     const gs::ModelSpec& s = e.spec;
     fmt::print("{}  ({}, architecture {})\n", s.name, s.family, s.architecture);
@@ -51,6 +73,7 @@ static void print_info(const Json& info, const gs::ModelEstimate& e, int n_ctx) 
     fmt::print("{:.1f} M parameters, {:.1f} M active per token\n", e.total_params / 1e6, e.active_params / 1e6);
     fmt::print("memory: weights {:.1f} MB + keys and values {:.1f} MB ({} tokens) + work {:.1f} MB = {:.1f} MB; available {:.0f} MB\n", e.weight_bytes / 1e6,
                e.kv_bytes / 1e6, n_ctx, e.work_bytes / 1e6, e.total() / 1e6, e.memory_available / 1e6);
+    if (info.contains("device")) print_device(info["device"], s.n_layers);
     if (info.contains("metadata"))
         for (const Json& m : info["metadata"]) fmt::print("  {} = {}\n", m["key"].get<std::string>(), m["value"].get<std::string>());
     if (info.contains("tensors"))
@@ -63,7 +86,8 @@ static int show_info(const std::string& path, int n_ctx, bool all, bool json) {
     if (!file) return fail(file.error());
     auto estimate = gs::estimate_model(path, n_ctx);
     if (!estimate) return fail(estimate.error());
-    const Json info = info_json(*file, *estimate, all);
+    Json info = info_json(*file, *estimate, all);
+    if (const auto device = device_json(*file, n_ctx)) info["device"] = *device;
     if (json)
         print_json(info);
     else

@@ -26,7 +26,7 @@ struct Recorded {
 };
 
 static gs::Result<Recorded> record(const std::shared_ptr<const gs::Model>& model, const EngineOptions& engine, std::span<const int32_t> ids) {
-    GS_TRY(auto decoder, gs::Decoder::create(model, make_ops(engine), {.n_ctx = static_cast<int>(ids.size())}));
+    GS_TRY(auto decoder, make_decoder(model, engine, static_cast<int>(ids.size())));
     RecordingSink sink(gs::make_trace_info(*decoder, {}, "raw"));
     Recorded result;
     decoder->set_sink(&sink);

@@ -14,8 +14,9 @@ namespace app {
 
 struct ScreenshotArguments {
     ScreenshotOptions options;
-    std::string size = "1600x900", engine = "auto";
-    int layer = -1;
+    std::string size = "1600x900";
+    EngineChoice engine;
+    int layer = -1, n_threads = 0;
     bool exact = false;
 };
 
@@ -23,8 +24,7 @@ static int screenshot(const ScreenshotArguments& a) {
     ScreenshotOptions options = a.options;
     if (!parse_size(a.size, options.width, options.height))
         return fail({gs::ErrorKind::kUsage, "bad_size", "--size " + a.size, "not WIDTHxHEIGHT with 320 to 16384 pixels each", "For example --size 1600x900"});
-    options.ops.precision = a.exact ? gs::Precision::kExact : gs::Precision::kFast;
-    options.engine = gs::parse_engine(a.engine).value_or(gs::EngineKind::kAuto);
+    options.engine = engine_request(a.engine, {.n_threads = a.n_threads, .precision = a.exact ? gs::Precision::kExact : gs::Precision::kFast});
     options.pick.moe_layer = a.layer;
     if (auto done = render_screenshot(options); !done) return fail(done.error());
     fmt::print(stderr, "gatescope: wrote {}\n", options.out.string());
@@ -51,8 +51,8 @@ void add_screenshot_command(CLI::App& root, CommandBody& chosen) {
     command->add_option("--token", o.pick.token, "selected token; default: the last");
     command->add_option("--layer", a->layer, "selected MoE layer, counted from 0; default: the middle one");
     command->add_option("--expert", o.pick.expert, "selected expert");
-    command->add_option("--threads", o.ops.n_threads, "engine threads; 0 = all cores")->check(CLI::Range(0, 1024));
-    command->add_option("--engine", a->engine, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}))->capture_default_str();
+    command->add_option("--threads", a->n_threads, "engine threads; 0 = all cores")->check(CLI::Range(0, 1024));
+    add_engine_choice(*command, a->engine);
     command->add_flag("--exact", a->exact, "f32 activations instead of 16-bit ones");
     command->add_flag("--validate", o.validate, "Vulkan validation layer on");
     command->callback([a, &chosen] { chosen = [a] { return screenshot(*a); }; });

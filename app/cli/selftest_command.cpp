@@ -26,8 +26,8 @@ struct Check {
 };
 
 /// Logits of the last of 12 tokens. Empty on failure.
-static std::vector<float> last_logits(std::shared_ptr<const gs::Model> model, std::shared_ptr<gs::Ops> ops, const std::string& policy) {
-    auto decoder = gs::Decoder::create(std::move(model), std::move(ops), {.n_ctx = 64});
+static std::vector<float> last_logits(std::shared_ptr<const gs::Model> model, const std::vector<gs::StageEngine>& stages, const std::string& policy) {
+    auto decoder = gs::Decoder::create(std::move(model), stages, {.n_ctx = 64});
     auto parsed = gs::Policy::parse(policy);
     if (!decoder || !parsed) return {};
     (*decoder)->set_policy(*parsed);
@@ -54,7 +54,7 @@ static double relative_difference(const std::vector<float>& a, const std::vector
 static void check_against(const std::vector<float>& reference, const std::shared_ptr<const gs::Model>& model, std::shared_ptr<gs::Ops> ops,
                           const std::string& name, std::vector<Check>& checks) {
     const double limit = ops->precision() == gs::Precision::kExact ? 1e-4 : 1e-2;
-    const double difference = relative_difference(last_logits(model, std::move(ops), "native"), reference);
+    const double difference = relative_difference(last_logits(model, {{std::move(ops), 0, model->spec.n_layers}}, "native"), reference);
     checks.push_back({name + " against the reference", difference < limit, fmt::format("relative difference of logits {:.1e}, limit {:.0e}", difference, limit)});
 }
 
@@ -109,7 +109,7 @@ static void check_goldens(const std::string& dir, const EngineOptions& engine, s
     exact.precision = "exact";
     exact.kv = "f32";
     for (const std::filesystem::path& folder : folders) {
-        const auto cases = gs::verify_golden(folder, [&] { return make_ops(exact); });
+        const auto cases = gs::verify_golden(folder, [&] { return make_ops(exact); }, [&](int n_layers) { return make_stages(exact, n_layers); });
         if (!cases) {
             checks.push_back({"goldens " + folder.string(), false, cases.error().message()});
             continue;
@@ -123,7 +123,7 @@ static void check_goldens(const std::string& dir, const EngineOptions& engine, s
 
 static void check_routing_facts(const std::shared_ptr<const gs::Model>& model, const EngineOptions& engine, std::vector<Check>& checks) {
     const int n_experts = model->spec.router.n_experts;
-    const auto logits = [&](const std::string& policy) { return last_logits(model, make_ops(engine), policy); };
+    const auto logits = [&](const std::string& policy) { return last_logits(model, make_stages(engine, model->spec.n_layers), policy); };
     const std::vector<float> native = logits("native");
     checks.push_back({"native routing repeats bit for bit", !native.empty() && native == logits("native"), ""});
     checks.push_back({"top-k at the trained k is native", !native.empty() && native == logits(fmt::format("k={}", model->spec.router.n_used)), ""});
@@ -138,7 +138,7 @@ static int selftest(const EngineOptions& engine, const std::string& goldens, boo
     if (!loaded) return fail(loaded.error());
     const std::shared_ptr<const gs::Model> model = *loaded;
     std::vector<Check> checks;
-    const std::vector<float> reference = last_logits(model, gs::make_reference_ops(), "native");
+    const std::vector<float> reference = last_logits(model, {{gs::make_reference_ops(), 0, model->spec.n_layers}}, "native");
     check_instruction_sets(reference, model, checks);
     check_cuda(reference, model, checks);
     if (!goldens.empty()) check_goldens(goldens, engine, checks);

@@ -22,7 +22,7 @@ static int verify(const EngineOptions& engine, const std::vector<std::string>& d
     Json cases = Json::array();
     int n_failed = 0;
     for (const std::string& dir : dirs) {
-        auto results = gs::verify_golden(dir, [&] { return make_ops(engine); });
+        auto results = gs::verify_golden(dir, [&] { return make_ops(engine); }, [&](int n_layers) { return make_stages(engine, n_layers); });
         if (!results) return fail(results.error());
         for (const gs::VerifyCase& c : *results) {
             n_failed += !c.pass;

@@ -28,7 +28,7 @@ void add_window_options(CLI::App& root, WindowArguments& a) {
     root.add_option("--scale", a.scale, "size of everything, 0.75 to 3; default: the display's")->check(CLI::Range(0.75, 3.0));
     root.add_option("--size", a.size, "size of the window in pixels")->capture_default_str();
     root.add_option("--threads", a.n_threads, "engine threads; 0 = all cores")->check(CLI::Range(0, 1024));
-    root.add_option("--engine", a.engine, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}))->capture_default_str();
+    add_engine_choice(root, a.engine);
     add_reading_option(root, a.reading);
     root.add_flag("--exact", a.exact, "f32 activations instead of 16-bit ones");
     root.add_option("--config", a.config_dir, "folder of settings and layout");
@@ -55,8 +55,7 @@ int open_window(const WindowArguments& a) {
                           .validate = a.validate,
                           .exit_after_seconds = a.exit_after_seconds,
                           .reading = parse_reading(a.reading),
-                          .ops = {.n_threads = a.n_threads, .precision = a.exact ? gs::Precision::kExact : gs::Precision::kFast},
-                          .engine = gs::parse_engine(a.engine).value_or(gs::EngineKind::kAuto)};
+                          .engine = engine_request(a.engine, {.n_threads = a.n_threads, .precision = a.exact ? gs::Precision::kExact : gs::Precision::kFast})};
     if (!parse_size(a.size, options.width, options.height))
         return fail({gs::ErrorKind::kUsage, "bad_size", "--size " + a.size, "not WIDTHxHEIGHT with 320 to 16384 pixels each", "For example --size 1600x900"});
     return run_window(options);

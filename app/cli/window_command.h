@@ -5,10 +5,13 @@
 
 #include <CLI/CLI.hpp>
 
+#include "app/cli/common.h"
+
 namespace app {
 
 struct WindowArguments {
-    std::string file, prompt, policy = "native", config_dir, theme, size = "1600x900", reading = "llamacpp", engine = "auto";
+    std::string file, prompt, policy = "native", config_dir, theme, size = "1600x900", reading = "llamacpp";
+    EngineChoice engine;
     float scale = 0;
     int n_threads = 0;
     double exit_after_seconds = 0;

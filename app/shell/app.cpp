@@ -114,7 +114,7 @@ int run_window(const WindowOptions& options) {
     if (!options.theme.empty()) app.appearance.theme = options.theme;
     if (options.scale > 0) app.appearance.scale = options.scale;
     app.session = std::make_unique<gs::Session>(
-        gs::SessionOptions{.wake = [&window] { window.wake(); }, .ops = options.ops, .engine = options.engine, .reading = options.reading});
+        gs::SessionOptions{.wake = [&window] { window.wake(); }, .engine = options.engine, .reading = options.reading});
     app.ui = std::make_unique<AppUi>(*app.session, window.heatmaps(), app.settings);
     app.ui->set_hidden_views(read_hidden_views(window.settings().values));
     if (!layout_is_current(window.settings().values)) app.ui->reset_layout();

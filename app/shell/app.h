@@ -21,8 +21,7 @@ struct WindowOptions {
     bool validate = false;          ///< Vulkan validation layer on; messages to stderr
     double exit_after_seconds = 0;  ///< for tests; 0: until closed
     gs::Reading reading = gs::Reading::kLlamaCpp;
-    gs::OpsOptions ops;
-    gs::EngineKind engine = gs::EngineKind::kAuto;
+    gs::EngineRequest engine;
 };
 /// Exit code. Messages to stderr when there is no display or no Vulkan.
 int run_window(const WindowOptions& options);
@@ -42,8 +41,7 @@ struct ScreenshotOptions {
     std::string compare_policy;  ///< run again under it and compare; empty: no
     Pick pick;                   ///< selection; all -1: the last token at the middle layer
     bool validate = false;
-    gs::OpsOptions ops;
-    gs::EngineKind engine = gs::EngineKind::kAuto;
+    gs::EngineRequest engine;
 };
 /// Errors: kUsage "unknown_view", "bad_policy"; those of loading and running; kDevice without Vulkan; kRun "cannot_write".
 gs::Result<void> render_screenshot(const ScreenshotOptions& options);

@@ -88,7 +88,7 @@ gs::Result<void> render_screenshot(const ScreenshotOptions& o) {
                {.headless = true, .width = o.width, .height = o.height, .scale = o.scale, .theme = theme, .validation = o.validate}));
     ViewSettings settings;
     if (!o.prompt.empty()) settings.prompt = o.prompt;
-    gs::Session session({.ops = o.ops, .engine = o.engine});
+    gs::Session session({.engine = o.engine});
     AppUi ui(session, shell->heatmaps(), settings);
     if (!o.view.empty() && !ui.show_only(o.view))
         return gs::Error{gs::ErrorKind::kUsage, "unknown_view", "There is no view " + o.view, "the views are " + view_names(),

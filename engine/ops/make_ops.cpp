@@ -1,6 +1,6 @@
 #include "engine/ops/make_ops.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "engine/ops/cuda/cuda_engine.h"
 
@@ -19,28 +19,18 @@ KvType kv_type_of(EngineKind kind, const OpsOptions& options) { return kind == E
 MadeOps make_ops_instead(const OpsOptions& options, const Error& error) {
     OpsOptions cpu = options;
     cpu.note = "no CUDA: " + error.why;
-    return {make_cpu_ops(cpu), "The engine runs on the processor: " + error.why};
+    return {.ops = make_cpu_ops(cpu), .remark = "The engine runs on the processor: " + error.why};
 }
 
-MadeOps make_ops(EngineKind kind, const OpsOptions& options, uint64_t bytes_needed) {
-    if (kind == EngineKind::kReference) return {make_reference_ops(), ""};
-    if (kind == EngineKind::kCpu) return {make_cpu_ops(options), ""};
-    const auto megabytes = [](uint64_t n) { return std::to_string(n / 1000000) + " MB"; };
-    const Result<std::vector<cuda::DeviceInfo>> devices = cuda::list_devices();
-    if (!devices) {
-        // A machine without a device is no news, unless it was asked for.
-        const std::string& code = devices.error().code;
-        const bool is_news = kind == EngineKind::kCuda || (code != "no_cuda" && code != "no_driver" && code != "no_device");
-        return is_news ? make_ops_instead(options, devices.error()) : MadeOps{make_cpu_ops(options), ""};
-    }
-    uint64_t most_free = 0;
-    for (const cuda::DeviceInfo& device : *devices) most_free = std::max(most_free, device.free_memory);
-    if (bytes_needed > most_free)
-        return make_ops_instead(options, {ErrorKind::kDevice, "device_memory", "", "the model needs " + megabytes(bytes_needed) + " and the device has " +
-                                                                                      megabytes(most_free) + " free", ""});
-    Result<std::unique_ptr<Ops>> made = make_cuda_ops(options);
-    if (!made) return make_ops_instead(options, made.error());
-    return {std::move(*made), ""};
+MadeOps make_ops(EngineKind kind, const OpsOptions& options, const DeviceMaker& make_device) {
+    if (kind == EngineKind::kReference) return {.ops = make_reference_ops()};
+    if (kind == EngineKind::kCpu) return {.ops = make_cpu_ops(options)};
+    Result<std::unique_ptr<Ops>> made = make_device ? make_device(options) : make_cuda_ops(options);
+    if (made) return {.ops = std::move(*made), .on_device = true};
+    // A machine without a device is no news, unless it was asked for.
+    const std::string& code = made.error().code;
+    const bool is_news = kind == EngineKind::kCuda || (code != "no_cuda" && code != "no_driver" && code != "no_device");
+    return is_news ? make_ops_instead(options, made.error()) : MadeOps{.ops = make_cpu_ops(options)};
 }
 
 }  // namespace gs

@@ -7,7 +7,7 @@
 namespace gs {
 
 const char* name_of(Activity activity) {
-    constexpr std::array names = {"idle", "loading model", "loading trace", "running", "comparing gates", "comparing runs", "sweeping k"};
+    constexpr std::array names = {"idle", "loading model", "loading trace", "running", "comparing gates", "comparing runs", "sweeping k", "starting engine"};
     return names[static_cast<size_t>(activity)];
 }
 
@@ -33,6 +33,7 @@ void Session::request_gates(int token, int moe_layer) {
 void Session::request_sweep(const std::string& text, const Policy& base) {
     m_impl->push({.kind = CommandKind::kSweep, .policy = base, .text = text});
 }
+void Session::restart_engine() { m_impl->push({.kind = CommandKind::kRestartEngine}); }
 void Session::cancel() { m_impl->push({.kind = CommandKind::kCancel}); }
 
 // These change what is shown and nothing else, so they need not wait for the run thread.

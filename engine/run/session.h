@@ -15,14 +15,14 @@
 #include <vector>
 
 #include "engine/model/model.h"
-#include "engine/ops/make_ops.h"
 #include "engine/run/evaluate.h"
 #include "engine/run/gates.h"
 #include "engine/run/run_types.h"
+#include "engine/run/start_engine.h"
 
 namespace gs {
 
-enum class Activity : uint8_t { kIdle, kLoadingModel, kLoadingTrace, kRunning, kGates, kComparing, kSweeping };
+enum class Activity : uint8_t { kIdle, kLoadingModel, kLoadingTrace, kRunning, kGates, kComparing, kSweeping, kStartingEngine };
 const char* name_of(Activity activity);            ///< for the status line: "idle", "loading model", …
 
 /// A message for the user; stays until dismissed.
@@ -54,13 +54,13 @@ struct SessionState {
     std::optional<std::pair<std::filesystem::path, ModelEstimate>> estimate;   ///< answer to inspect_model, until loaded or dismissed
     Policy policy;                                 ///< in force for the next token
     std::vector<Notice> notices;
+    bool engine_failed = false;                    ///< nothing can be computed before restart_engine(); what is on screen stays
     bool can_run() const { return model != nullptr; }
 };
 
 struct SessionOptions {
     std::function<void()> wake;                    ///< latest() has something new; from the run thread, or from inside notify() and dismiss_…(). At most once until latest() is called
-    OpsOptions ops;
-    EngineKind engine = EngineKind::kAuto;
+    EngineRequest engine;
     Reading reading = Reading::kLlamaCpp;          ///< of the models that are loaded
 };
 
@@ -85,6 +85,8 @@ public:
     void set_policy(const Policy& policy);                        ///< between two tokens of a running run, and for later ones
     void request_gates(int token, int moe_layer);                 ///< of the run on screen; newest request wins
     void request_sweep(const std::string& text, const Policy& base);
+    /// Starts the engine anew for the model that is loaded, after a device was lost or had no more memory; then with fewer layers there.
+    void restart_engine();
     void cancel();                                                ///< whatever is going on: load, sweep, comparison
     void dismiss_estimate();
     void dismiss_notice(uint64_t id);

@@ -22,13 +22,13 @@ int first_difference(const TraceSnapshot& a, const TraceSnapshot& b) {
 }  // namespace
 
 Result<std::unique_ptr<Decoder>> Session::Impl::make_scorer(int n_ctx) {
-    return Decoder::create(model, ops, {.n_ctx = n_ctx});
+    return Decoder::create(model, decoder->stages(), {.n_ctx = n_ctx});
 }
 
 void Session::Impl::answer_gates(const Command& command) {
     const auto state = seen();
     const auto run = state->run;
-    if (!decoder || !run || command.token < 0 || command.token >= run->trace.n_tokens() || command.moe_layer < 0 ||
+    if (!decoder || state->engine_failed || !run || command.token < 0 || command.token >= run->trace.n_tokens() || command.moe_layer < 0 ||
         command.moe_layer >= run->trace.n_moe_layers())
         return;   // asked of a run that is no longer on screen, or of a replayed one without a model: the panel says so itself
     const Interlude interlude(*this, Activity::kGates);
@@ -47,7 +47,7 @@ void Session::Impl::answer_gates(const Command& command) {
 }
 
 void Session::Impl::sweep(const Command& command) {
-    if (!need_model("A sweep")) return;
+    if (!need_engine("A sweep")) return;
     if (!model->spec.is_moe())
         return fail({ErrorKind::kUsage, "dense_model", "There is no k to sweep", "this model is dense: it has no routed experts", "Load an MoE model"});
     begin(Activity::kSweeping);
@@ -84,7 +84,7 @@ void Session::Impl::compare() {
     const auto a = std::move(compare_with);
     compare_with.reset();
     const auto b = seen()->run;
-    if (!a || !b || !decoder || !generator || generator->result().id != b->id) return;
+    if (!a || !b || !decoder || seen()->engine_failed || !generator || generator->result().id != b->id) return;
     begin(Activity::kComparing);
     std::vector<int32_t> ids;
     for (int t = 0; t < a->trace.n_tokens(); ++t) ids.push_back(a->trace.token(t).id);

@@ -15,7 +15,7 @@ namespace gs {
 
 /// What the run thread can be asked for. kStep1: one token; kCompare: put in by the run thread itself when a rerun has ended.
 enum class CommandKind : uint8_t {
-    kNone, kInspect, kLoadModel, kLoadTrace, kSaveTrace, kRun, kRerun, kStep1, kResume, kStop, kSetPolicy, kGates, kSweep, kCancel, kCompare
+    kNone, kInspect, kLoadModel, kLoadTrace, kSaveTrace, kRun, kRerun, kStep1, kResume, kStop, kSetPolicy, kGates, kSweep, kRestartEngine, kCancel, kCompare
 };
 
 struct Command {
@@ -33,6 +33,8 @@ bool makes_pointless(CommandKind incoming, CommandKind running);
 bool replaces(CommandKind incoming, CommandKind waiting);
 /// True when `command` may be answered in the middle of `running`, a long job.
 bool is_quick(CommandKind command, CommandKind running);
+/// True of notices that another start of the engine makes void.
+bool is_about_engine(const Notice& notice);
 
 struct Session::Impl {
     explicit Impl(SessionOptions session_options);
@@ -52,8 +54,9 @@ struct Session::Impl {
 
     // --- Run thread only ---
     std::shared_ptr<const Model> model;
-    std::shared_ptr<Ops> ops;
-    std::unique_ptr<Decoder> decoder;
+    std::unique_ptr<Decoder> decoder;            ///< null without a model, and after an engine that could not be started
+    int n_on_device = 0;                         ///< of the model's layers
+    int most_gpu_layers = INT_MAX;               ///< fewer than the device had no memory for
     std::unique_ptr<Generator> generator;        ///< of the run on screen; null when that is a replayed one
     bool paused = false;
     int steps_left = 0;                          ///< tokens to generate although paused
@@ -73,7 +76,16 @@ struct Session::Impl {
     KvType kv_type() const;
     void inspect_model(const Command& command);
     void load_model(const Command& command);
-    void adopt_model(std::shared_ptr<const Model> loaded, std::shared_ptr<Ops> fresh_ops, std::unique_ptr<Decoder> fresh);
+    /// With the engine started for it.
+    void adopt_model(std::shared_ptr<const Model> loaded, const std::string& remark);
+    /// For `of`, in place of the one that there is. What there is to remark, or nothing, with a notice, when it cannot be started.
+    std::optional<std::string> start_engine(const std::shared_ptr<const Model>& of);
+    /// The engine in the state: `change` is made together with it.
+    template <class F>
+    void show_engine(const std::string& remark, F change);
+    void restart_engine();
+    /// Gives back what the engine holds, on a device above all.
+    void release_engine();
     void load_trace(const Command& command);
     void save_trace(const Command& command);
     bool start_run(const RunRequest& request);
@@ -87,7 +99,10 @@ struct Session::Impl {
 
     /// A decoder with a short context of its own, so that measuring leaves the run's cache alone.
     Result<std::unique_ptr<Decoder>> make_scorer(int n_ctx);
-    bool need_model(const char* what);
+    /// Ready to compute; else says why not.
+    bool need_engine(const char* what);
+    /// The engine cannot go on: says what helps.
+    Error engine_failure(const Error& error);
     void begin(Activity activity);
     /// Publishes progress at most every 30 ms and answers quick commands; called from inside long jobs.
     void keep_up(CommandKind running, double fraction, const std::string& text);
@@ -129,6 +144,19 @@ void Session::Impl::edit(F change) {
         wake = !std::exchange(m_wake_pending, true);
     }
     if (wake && options.wake) options.wake();
+}
+
+template <class F>
+void Session::Impl::show_engine(const std::string& remark, F change) {
+    const auto card = std::make_shared<const ModelCard>(make_model_card(*decoder));
+    edit([&](SessionState& s) {
+        s.model = card;
+        s.engine_failed = false;
+        std::erase_if(s.notices, is_about_engine);
+        change(s);
+    });
+    const char* what = n_on_device > 0 ? "The model is on the device in part" : "CUDA is not in use";
+    if (!remark.empty()) post({.is_error = false, .error = {ErrorKind::kDevice, "engine", what, remark, ""}});
 }
 
 /// Shows another activity for the length of a scope, inside a longer one that goes on afterwards.

@@ -3,17 +3,10 @@
 
 #include "engine/io/trace_file.h"
 #include "engine/run/session_impl.h"
-#include "engine/run/start_engine.h"
 
 namespace gs {
 
-bool Session::Impl::need_model(const char* what) {
-    if (decoder) return true;
-    fail({ErrorKind::kUsage, "no_model", fmt::format("{} needs a model", what), "none is loaded", "Load a model first"});
-    return false;
-}
-
-KvType Session::Impl::kv_type() const { return kv_type_of(options.engine, options.ops); }
+KvType Session::Impl::kv_type() const { return kv_type_of(options.engine.kind, options.engine.ops); }
 
 void Session::Impl::inspect_model(const Command& command) {
     const Result<ModelEstimate> estimate = estimate_model(command.path, 0, kv_type());
@@ -34,25 +27,14 @@ void Session::Impl::load_model(const Command& command) {
     };
     Result<std::shared_ptr<const Model>> loaded = Model::load(command.path, load);
     if (!loaded) return fail(loaded.error());
-    // A back end of its own: what it may keep of the weights must not outlive them.
-    Result<StartedEngine> fresh = start_engine(*loaded, options.engine, options.ops, {});
-    if (!fresh) return fail(fresh.error());
-    adopt_model(std::move(*loaded), std::move(fresh->ops), std::move(fresh->decoder));
-    if (!fresh->remark.empty()) post({.is_error = false, .error = {ErrorKind::kDevice, "engine", "CUDA is not in use", fresh->remark, ""}});
+    most_gpu_layers = INT_MAX;
+    if (const auto remark = start_engine(*loaded)) adopt_model(std::move(*loaded), *remark);
 }
 
-void Session::Impl::adopt_model(std::shared_ptr<const Model> loaded, std::shared_ptr<Ops> fresh_ops, std::unique_ptr<Decoder> fresh) {
-    end_generator(StopReason::kStopped);
-    generator.reset();
-    compare_with.reset();
-    decoder = std::move(fresh);
-    ops = std::move(fresh_ops);
+void Session::Impl::adopt_model(std::shared_ptr<const Model> loaded, const std::string& remark) {
     model = std::move(loaded);
-    cached_run = 0;
     const Result<void> fits = seen()->policy.check(model->spec.router, model->spec.n_layers);
-    const auto card = std::make_shared<const ModelCard>(make_model_card(*decoder));
-    edit([&](SessionState& s) {
-        s.model = card;
+    show_engine(remark, [&](SessionState& s) {
         s.estimate.reset();
         s.sweep.reset();
         if (!fits) s.policy = {};

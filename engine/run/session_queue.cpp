@@ -17,11 +17,11 @@ bool is_one_of(CommandKind kind, std::initializer_list<CommandKind> kinds) { ret
 
 bool makes_pointless(CommandKind incoming, CommandKind running) {
     switch (running) {
-        case kNone: return is_one_of(incoming, {kRun, kRerun, kStop, kCancel, kLoadTrace});
+        case kNone: return is_one_of(incoming, {kRun, kRerun, kStop, kCancel, kLoadTrace, kRestartEngine});
         case kLoadModel: return is_one_of(incoming, {kLoadModel, kCancel});
-        case kGates: return is_one_of(incoming, {kGates, kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kCancel});
-        case kCompare: return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kSweep, kStop, kCancel});
-        case kSweep: return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kSweep, kStop, kCancel});
+        case kGates: return is_one_of(incoming, {kGates, kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kRestartEngine, kCancel});
+        case kCompare: return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kSweep, kRestartEngine, kStop, kCancel});
+        case kSweep: return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kSweep, kRestartEngine, kStop, kCancel});
         default: return false;
     }
 }
@@ -34,6 +34,7 @@ bool replaces(CommandKind incoming, CommandKind waiting) {
         case kGates:
         case kSweep:
         case kInspect:
+        case kRestartEngine:
         case kLoadModel:
         case kLoadTrace: return waiting == incoming;
         default: return false;
@@ -208,7 +209,9 @@ void Session::Impl::post(Notice notice) {
 }
 
 void Session::Impl::fail(const Error& error) {
-    if (error.kind != ErrorKind::kCancelled) post({.is_error = true, .error = error});
+    if (error.kind == ErrorKind::kCancelled) return;
+    const Result<void> working = decoder ? decoder->check() : Result<void>();
+    post({.is_error = true, .error = working || seen()->engine_failed ? error : engine_failure(working.error())});
 }
 
 }  // namespace gs

@@ -20,6 +20,7 @@ void Session::Impl::handle(const Command& command) {
         case CommandKind::kGates: return answer_gates(command);
         case CommandKind::kSweep: return sweep(command);
         case CommandKind::kCompare: return compare();
+        case CommandKind::kRestartEngine: return restart_engine();
         case CommandKind::kStop:
         case CommandKind::kCancel: return end_generator(StopReason::kStopped);
         case CommandKind::kResume:
@@ -97,11 +98,11 @@ bool Session::Impl::start_run(const RunRequest& request) {
 }
 
 void Session::Impl::run(const Command& command) {
-    if (need_model("A run")) start_run(command.request);
+    if (need_engine("A run")) start_run(command.request);
 }
 
 void Session::Impl::rerun(const Command& command) {
-    if (!need_model("Another run")) return;
+    if (!need_engine("Another run")) return;
     const auto state = seen();
     if (!last_request && !state->run)
         return fail({ErrorKind::kUsage, "no_run", "There is no run to repeat", "nothing has been run yet", "Run a prompt first"});
@@ -121,7 +122,7 @@ void Session::Impl::step(const Command& command) {
         publish_run();
         return;
     }
-    if (!need_model("A step") || !start_run(command.request)) return;
+    if (!need_engine("A step") || !start_run(command.request)) return;
     paused = true;
     steps_left = 1;
 }

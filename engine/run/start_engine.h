@@ -1,21 +1,37 @@
-// A back end and a decoder on it, for a model.
+// Back ends and a decoder on them, for a model: on a device as far as it has room, the rest on the processor.
 #pragma once
 
+#include <climits>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/decode/decoder.h"
 #include "engine/ops/make_ops.h"
 
 namespace gs {
 
-struct StartedEngine {
-    std::shared_ptr<Ops> ops;
-    std::unique_ptr<Decoder> decoder;
-    std::string remark;                ///< as MadeOps::remark
+/// Which engine is asked for.
+struct EngineRequest {
+    EngineKind kind = EngineKind::kAuto;
+    OpsOptions ops;
+    std::optional<int> gpu_layers;     ///< layers on the device, counted from the last; none: as many as fit. Of kinds that use a device
+    int most_gpu_layers = INT_MAX;     ///< no more than so many
+    DeviceMaker make_device;           ///< none: make_cuda_ops()
 };
 
-/// Where a device has too little memory after all, or fails while the model is brought to it, the CPU takes over. Errors: those of Decoder::create.
-Result<StartedEngine> start_engine(std::shared_ptr<const Model> model, EngineKind kind, const OpsOptions& ops, const DecoderOptions& options);
+struct StartedEngine {
+    std::unique_ptr<Decoder> decoder;
+    int n_on_device = 0;               ///< layers
+    std::string remark;                ///< one sentence where it is not what was asked for, or less than the machine seems to offer; else empty
+};
+
+/// The last n_on_device of a model's layers on the device, the others on the processor.
+std::vector<StageEngine> divide_layers(int n_layers, int n_on_device, std::shared_ptr<Ops> device, const OpsOptions& options);
+
+/// Where a device has too little memory after all, fewer layers go there; where it fails while the model is brought to it, none. Errors: those of
+/// Decoder::create on the processor.
+Result<StartedEngine> start_engine(std::shared_ptr<const Model> model, const EngineRequest& request, const DecoderOptions& options);
 
 }  // namespace gs

@@ -155,6 +155,16 @@ TEST(InfoCommand, EstimatesMemoryBeforeLoading) {
     EXPECT_GT(j["memory_needed"].get<uint64_t>(), j["weight_bytes"].get<uint64_t>());
 }
 
+TEST(EngineOptions, TakeANumberOfGpuLayersOrAuto) {
+    for (const char* n : {"auto", "0", "7"})
+        EXPECT_EQ(run_program({"run", "--prompt", "Hello", "-n", "1", "--engine", "cpu", "--gpu-layers", n}).exit_code, 0) << n;
+    for (const char* n : {"all", "-1", "1.5", ""}) {
+        const ProgramResult r = run_program({"run", "--prompt", "Hello", "-n", "1", "--gpu-layers", n});
+        EXPECT_NE(r.exit_code, 0) << n;
+        EXPECT_NE(r.err.find("--gpu-layers"), std::string::npos) << r.err;
+    }
+}
+
 TEST(VerifyCommand, PassesAGoldenModelInTheDocumentedSchema) {
     const ProgramResult r = run_program({"verify", std::string(GATESCOPE_GOLDENS) + "/models/olmoe", "--json"});
     EXPECT_EQ(r.exit_code, 0) << r.err << r.out;

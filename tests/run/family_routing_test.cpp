@@ -85,7 +85,7 @@ TEST(FamilyRouting, WeighedInputsAreComparedThroughTheExperts) {
 }
 
 TEST(FamilyRouting, ASessionLoadsModelsInItsReading) {
-    Session session({.ops = {.n_threads = 1}, .reading = Reading::kReference});
+    Session session({.engine = {.ops = {.n_threads = 1}}, .reading = Reading::kReference});
     session.load_model(golden("models/phimoe/model.gguf"));
     ASSERT_TRUE(session.wait_idle(120));
     const auto state = session.latest();

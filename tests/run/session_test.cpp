@@ -33,7 +33,7 @@ public:
                        ++n_wakes;
                        m_changed.notify_all();
                    },
-                   .ops = {.n_threads = 2, .precision = Precision::kExact}, .engine = reference ? EngineKind::kReference : EngineKind::kCpu}) {}
+                   .engine = {.kind = reference ? EngineKind::kReference : EngineKind::kCpu, .ops = {.n_threads = 2, .precision = Precision::kExact}}}) {}
 
     State idle() {
         EXPECT_TRUE(session.wait_idle(kPatience));
