@@ -61,10 +61,10 @@ void Decoder::Impl::adopt_weights() {
     }
 }
 
-DecoderStage& Decoder::Impl::stage_of(int layer) const {
+size_t Decoder::Impl::stage_index(int layer) const {
     const auto found = std::find_if(stages.begin(), stages.end(), [layer](const auto& stage) { return layer < stage->end_layer; });
     GS_CHECK(found != stages.end(), "no such layer");
-    return **found;
+    return static_cast<size_t>(found - stages.begin());
 }
 
 /// Longrope: by the context configured, or in the authors' reading by the tokens there are (sections 3.3 and 5). A sequence that grows beyond
@@ -86,36 +86,46 @@ void Decoder::set_tap(TapFunction tap) { m_impl->shared.tap = std::move(tap); }
 void Decoder::set_logit_function(LogitFunction function) { m_impl->on_logits = std::move(function); }
 
 Result<void> Decoder::forward(std::span<const int32_t> ids, int first_position, LogitRows rows, const CancelFlag* cancel) {
-    Impl& impl = *m_impl;
-    const int n = static_cast<int>(ids.size());
+    for (const int32_t id : ids) GS_CHECK(id >= 0 && id < m_impl->spec().n_vocab, "token id outside the vocabulary");
+    return m_impl->pass({.ids = ids}, static_cast<int>(ids.size()), first_position, rows, cancel);
+}
+
+Result<void> Decoder::forward_from(int first_layer, std::span<const float> hidden, int first_position, LogitRows rows, const CancelFlag* cancel) {
+    const ModelSpec& s = m_impl->spec();
+    const auto width = static_cast<size_t>(s.n_embd);
+    GS_CHECK(first_layer >= 0 && first_layer < s.n_layers && hidden.size() % width == 0, "hidden states are whole rows that enter a layer");
+    return m_impl->pass({.layer = first_layer, .hidden = hidden}, static_cast<int>(hidden.size() / width), first_position, rows, cancel);
+}
+
+Result<void> Decoder::Impl::pass(const Start& from, int n, int first_position, LogitRows rows, const CancelFlag* cancel) {
     GS_CHECK(n > 0 && first_position >= 0, "a forward pass needs tokens and a position");
-    for (const int32_t id : ids) GS_CHECK(id >= 0 && id < impl.spec().n_vocab, "token id outside the vocabulary");
-    if (n > impl.shared.n_ctx - first_position)
+    if (n > shared.n_ctx - first_position)
         return Error{ErrorKind::kRun, "context_full", "The context is full",
-                     fmt::format("{} tokens from position {} do not fit into {} positions", n, first_position, impl.shared.n_ctx),
+                     fmt::format("{} tokens from position {} do not fit into {} positions", n, first_position, shared.n_ctx),
                      "Ask for a longer context, or give a shorter prompt"};
-    impl.nonfinite_logit = false;
-    for (const auto& stage : impl.stages) stage->clear_nonfinite();
-    impl.choose_divisors(first_position + n);
-    const bool keep = rows != LogitRows::kNone && !(rows == LogitRows::kAll && impl.on_logits);
-    impl.n_logit_rows = !keep ? 0 : rows == LogitRows::kLast ? 1 : n;
-    impl.logits.resize(static_cast<size_t>(impl.n_logit_rows) * static_cast<size_t>(impl.spec().n_vocab));
-    for (int start = 0; start < n; start += impl.shared.max_batch) {
-        const int size = std::min(impl.shared.max_batch, n - start);
-        const std::span<const int32_t> batch = ids.subspan(static_cast<size_t>(start), static_cast<size_t>(size));
-        const bool is_step = size == 1 && !impl.shared.tap, has_logits = rows == LogitRows::kAll || (rows == LogitRows::kLast && start + size == n);
-        if (is_step) GS_TRY_VOID(impl.run_step(batch, first_position + start, has_logits, cancel));
-        else GS_TRY_VOID(impl.run_layers(batch, first_position + start, start, impl.spec().n_layers, cancel));
-        impl.stages.back()->ask_for_routing(size, impl.sink != nullptr);
+    nonfinite_logit = false;
+    for (const auto& stage : stages) stage->clear_nonfinite();
+    choose_divisors(first_position + n);
+    const bool keep = rows != LogitRows::kNone && !(rows == LogitRows::kAll && on_logits);
+    n_logit_rows = !keep ? 0 : rows == LogitRows::kLast ? 1 : n;
+    logits.resize(static_cast<size_t>(n_logit_rows) * static_cast<size_t>(spec().n_vocab));
+    for (int start = 0; start < n; start += shared.max_batch) {
+        const int size = std::min(shared.max_batch, n - start);
+        const Start batch = from.part(start, size, spec().n_embd);
+        const bool is_step = size == 1 && from.hidden.empty() && !shared.tap;
+        const bool has_logits = rows == LogitRows::kAll || (rows == LogitRows::kLast && start + size == n);
+        if (is_step) GS_TRY_VOID(run_step(batch.ids, first_position + start, has_logits, cancel));
+        else GS_TRY_VOID(run_layers(batch, size, first_position + start, start, spec().n_layers, cancel));
+        stages.back()->ask_for_routing(size, sink != nullptr);
         GS_TRY_VOID(poll(cancel));
         const int logit_row = rows == LogitRows::kAll ? start : 0;
-        if (is_step && has_logits) impl.take_logits(1, start, logit_row);
-        else if (rows == LogitRows::kAll) GS_TRY_VOID(impl.head_block(0, size, start, logit_row, cancel));
-        else if (has_logits) GS_TRY_VOID(impl.head_block(size - 1, 1, n - 1, logit_row, cancel));
-        if (impl.sink)
-            for (const auto& stage : impl.stages) GS_TRY_VOID(stage->hand_over_routing(*impl.sink, size, start));
+        if (is_step && has_logits) take_logits(1, start, logit_row);
+        else if (rows == LogitRows::kAll) GS_TRY_VOID(head_block(0, size, start, logit_row, cancel));
+        else if (has_logits) GS_TRY_VOID(head_block(size - 1, 1, n - 1, logit_row, cancel));
+        if (!sink) continue;
+        for (size_t i = stage_index(from.layer); i < stages.size(); ++i) GS_TRY_VOID(stages[i]->hand_over_routing(*sink, from.layer, size, start));
     }
-    return impl.check_results();
+    return check_results();
 }
 
 Result<void> Decoder::Impl::check_results() {
@@ -136,12 +146,19 @@ std::span<const float> Decoder::logits(int row) const {
     return std::span<const float>(m_impl->logits).subspan(static_cast<size_t>(row) * n, n);
 }
 
-Result<void> Decoder::Impl::run_layers(std::span<const int32_t> ids, int position, int first_row, int end_layer, const CancelFlag* cancel) {
-    const int n = static_cast<int>(ids.size());
-    stages.front()->embed(ids);
-    for (size_t i = 0; i < stages.size() && stages[i]->first_layer <= end_layer; ++i) {
-        if (i > 0) pass_on(i, n);
-        GS_TRY_VOID(stages[i]->run_layers(n, position, first_row, end_layer, cancel));
+Decoder::Impl::Start Decoder::Impl::Start::part(int first, int n, int width) const {
+    const auto begin = static_cast<size_t>(first), size = static_cast<size_t>(n), columns = static_cast<size_t>(width);
+    if (hidden.empty()) return {.layer = layer, .ids = ids.subspan(begin, size)};
+    return {.layer = layer, .hidden = hidden.subspan(begin * columns, size * columns)};
+}
+
+Result<void> Decoder::Impl::run_layers(const Start& from, int n, int position, int first_row, int end_layer, const CancelFlag* cancel) {
+    const size_t first = stage_index(from.layer);
+    if (from.hidden.empty()) stages[first]->embed(from.ids);
+    else stages[first]->ops->write(from.hidden.data(), stages[first]->x.data(), from.hidden.size());
+    for (size_t i = first; i < stages.size() && stages[i]->first_layer <= end_layer; ++i) {
+        if (i > first) pass_on(i, n);
+        GS_TRY_VOID(stages[i]->run_layers(from.layer, end_layer, n, position, first_row, cancel));
     }
     return {};
 }

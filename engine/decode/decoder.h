@@ -78,7 +78,11 @@ public:
     /// vocabulary. Errors: kCancelled (polled between layers), kRun "context_full", kRun "nonfinite_weights" (NaN or infinity in logits or
     /// routing; the result is still there). T larger than max_batch runs as several batches.
     Result<void> forward(std::span<const int32_t> ids, int first_position, LogitRows rows, const CancelFlag* cancel = nullptr);
-    /// Logits [V] of the r-th row asked for by the last forward(): kLast has row 0 only.
+    /// The same from the hidden states [T, D] that enter `first_layer` (Tap::kHidden of the layer before) instead of from token ids: what those in front of it
+    /// compute need not be computed again where nothing has changed for them. Of them the cache stays as it is and the sink hears nothing; of the others it must
+    /// hold everything before `first_position`. Equal to forward() to the bit when the batches are the same.
+    Result<void> forward_from(int first_layer, std::span<const float> hidden, int first_position, LogitRows rows, const CancelFlag* cancel = nullptr);
+    /// Logits [V] of the r-th row asked for by the last forward() or forward_from(): kLast has row 0 only.
     std::span<const float> logits(int row) const;
 
     /// The hidden state that the router of `layer` reads when token `id` runs at `position`, with the cache holding all positions before; every

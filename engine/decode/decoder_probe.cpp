@@ -105,7 +105,7 @@ Result<Decoder::Probe> Decoder::probe(int32_t id, int position, int moe_layer, c
     const int l = s.moe_layers[static_cast<size_t>(moe_layer)];
     const Aside aside(impl, position, l + 1);
     impl.choose_divisors(position + 1);
-    GS_TRY_VOID(impl.run_layers({&id, 1}, position, 0, l, cancel));
+    GS_TRY_VOID(impl.run_layers({.ids = {&id, 1}}, 1, position, 0, l, cancel));
     return impl.stage_of(l).probe(l, position);
 }
 

@@ -127,9 +127,9 @@ void DecoderStage::take_hidden(const DecoderStage& before, int n_rows) {
     ops->write(values.data(), to.data, values.size());
 }
 
-Result<void> DecoderStage::run_layers(int n_rows, int position, int first_row, int end, const CancelFlag* cancel) {
+Result<void> DecoderStage::run_layers(int begin, int end, int n_rows, int position, int first_row, const CancelFlag* cancel) {
     routing.flag_is_clear = false;
-    for (int l = first_layer; l < std::min(end, end_layer); ++l) {
+    for (int l = std::max(begin, first_layer); l < std::min(end, end_layer); ++l) {
         GS_TRY_VOID(poll(cancel));
         attention_block(l, n_rows, position);
         ffn_block(l, n_rows, first_row);
@@ -144,7 +144,7 @@ Result<void> DecoderStage::run_step(std::span<const int32_t> id, int position, b
     routing.flag_is_clear = false;   // by a repeated step too
     ops->step({.maker = this, .variant = 2 * has_head + shared.long_context}, id, position, [&] {
         if (first_layer == 0) embed(id);
-        ran = run_layers(1, position, 0, end_layer, cancel);
+        ran = run_layers(first_layer, end_layer, 1, position, 0, cancel);
         if (ran && has_head) run_head(0, 1, 0);
         return static_cast<bool>(ran);
     });
@@ -163,10 +163,11 @@ void DecoderStage::run_head(int from, int n_rows, int first_row) {
 void DecoderStage::clear_nonfinite() {
     constexpr float kNone = 0;
     if (!routing.flag_is_clear) ops->write(&kNone, routing.block->data(), 1);
+    routing.flag_is_clear = true;
 }
 
 bool DecoderStage::found_nonfinite() {
-    if (moe_layers.empty()) return false;
+    if (moe_layers.empty() || routing.flag_is_clear) return false;
     routing.flag_is_clear = std::bit_cast<int32_t>(routing.block->end()[0]) == 0;
     return !routing.flag_is_clear;
 }
@@ -175,11 +176,12 @@ void DecoderStage::ask_for_routing(int n_rows, bool captured) {
     if (!moe_layers.empty()) routing.block->begin(captured ? routing.size(n_rows) : 1);
 }
 
-Result<void> DecoderStage::hand_over_routing(RouteSink& sink, int n_rows, int first_row) {
+Result<void> DecoderStage::hand_over_routing(RouteSink& sink, int begin_layer, int n_rows, int first_row) {
     if (moe_layers.empty()) return {};
     const std::span<const float> values = routing.block->end();
     GS_TRY_VOID(ops->check());   // a device that failed has nothing to tell
     for (size_t m = 0; m < moe_layers.size(); ++m) {
+        if (moe_layers[m] < begin_layer) continue;   // of an earlier pass
         const auto parts = routing.on_host(values, static_cast<int>(m), n_rows);
         sink.on_route(n_moe_before + static_cast<int>(m), first_row, n_rows, parts.logits, parts.ids, parts.weights, parts.n_used,
                       routing.slots(static_cast<int>(m), n_rows));

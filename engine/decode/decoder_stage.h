@@ -64,8 +64,8 @@ struct DecoderStage {
     void embed(std::span<const int32_t> ids);
     /// The first rows of x from the stage before.
     void take_hidden(const DecoderStage& before, int n_rows);
-    /// One batch, in x, through the stage's layers up to end_layer - 1 of the model. first_row: of the batch within the call, for the tap.
-    Result<void> run_layers(int n_rows, int position, int first_row, int end_layer, const CancelFlag* cancel);
+    /// One batch, in x, through the stage's layers from begin_layer to end_layer - 1 of the model. first_row: of the batch within the call, for the tap.
+    Result<void> run_layers(int begin_layer, int end_layer, int n_rows, int position, int first_row, const CancelFlag* cancel);
     /// One token through the whole stage as a step of its back end: on the first stage with its embedding, on the last one with its head if asked for.
     Result<void> run_step(std::span<const int32_t> id, int position, bool with_head, const CancelFlag* cancel);
     /// Final norm and head for n <= kHeadRows rows of x from `from`, which are rows first_row.. of the call, to the first rows of `head`. On the last stage.
@@ -78,8 +78,8 @@ struct DecoderStage {
     /// Begins to bring to the host what the routers of a batch of n rows decided, or with captured = false no more than whether a value was not finite.
     /// Called ahead of something that is waited for anyway, the next stage's input or the logits: by then the routing is there too.
     void ask_for_routing(int n_rows, bool captured);
-    /// What was asked for, to the sink. Errors: those of Ops::check.
-    Result<void> hand_over_routing(RouteSink& sink, int n_rows, int first_row);
+    /// What was asked for of the layers from begin_layer on, to the sink. Errors: those of Ops::check.
+    Result<void> hand_over_routing(RouteSink& sink, int begin_layer, int n_rows, int first_row);
 
     KvRow read_kv(int l, int position);
     void write_kv(int l, int position, const KvRow& row);

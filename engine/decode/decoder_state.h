@@ -19,13 +19,23 @@ struct Decoder::Impl {
     bool nonfinite_logit = false;
 
     const ModelSpec& spec() const { return shared.model->spec; }
-    DecoderStage& stage_of(int layer) const;
+    size_t stage_index(int layer) const;
+    DecoderStage& stage_of(int layer) const { return *stages[stage_index(layer)]; }
     /// The stages' weights to their back ends.
     void adopt_weights();
     void choose_divisors(int end_position);
-    /// One batch through layers 0..end_layer-1; where layer end_layer is another stage's, to that stage. first_row: of the batch within the call, for
-    /// sink and tap.
-    Result<void> run_layers(std::span<const int32_t> ids, int position, int first_row, int end_layer, const CancelFlag* cancel);
+    /// What a pass starts from, T rows: token ids, or the hidden states [T, D] that enter `layer`.
+    struct Start {
+        int layer = 0;
+        std::span<const int32_t> ids;
+        std::span<const float> hidden;
+        /// n rows from `first` on; width: D.
+        Start part(int first, int n, int width) const;
+    };
+    Result<void> pass(const Start& from, int n_rows, int first_position, LogitRows rows, const CancelFlag* cancel);
+    /// One batch through the layers in front of end_layer; where layer end_layer is another stage's, to that stage. first_row: of the batch within the call,
+    /// for sink and tap.
+    Result<void> run_layers(const Start& from, int n_rows, int position, int first_row, int end_layer, const CancelFlag* cancel);
     /// What the stages before a stage have for it and for the sink.
     void pass_on(size_t stage, int n_rows);
     /// One token through all stages; with the head if asked for.

@@ -209,6 +209,34 @@ TEST(DecoderNonfinite, IsForgottenAfterThePassThatSawIt) {
     EXPECT_TRUE(ran_clean()) << "that of a pass cut short";
 }
 
+TEST(DecoderForwardFrom, IsTheRestOfTheWholePassToTheBit) {
+    for (const char* name : {"granitemoe-shared", "deepseek2-lite", "gpt-oss", "llama4-local-base"}) {
+        const auto model = golden_model(name);
+        const auto decoder = make_decoder(model);
+        const std::vector<int32_t> ids = some_ids(*model, 24);
+        const std::span<const int32_t> before = std::span(ids).first(10), rest = std::span(ids).subspan(10);
+        std::vector<std::vector<float>> hidden(static_cast<size_t>(model->spec.n_layers));
+        run_pass(*decoder, before);
+        decoder->set_tap([&](Tap tap, int l, int, int, std::span<const float> values) {
+            if (tap == Tap::kHidden) hidden[static_cast<size_t>(l)].assign(values.begin(), values.end());
+        });
+        const Pass whole = run_pass(*decoder, rest, 10);
+        decoder->set_tap(nullptr);
+        for (int layer = model->spec.n_layers - 1; layer > 0; --layer) {
+            RouteList routes;
+            decoder->set_sink(&routes);
+            ASSERT_TRUE(decoder->forward_from(layer, hidden[static_cast<size_t>(layer) - 1], 10, LogitRows::kAll));
+            decoder->set_sink(nullptr);
+            for (size_t r = 0; r < rest.size(); ++r) {
+                const std::span<const float> row = decoder->logits(static_cast<int>(r));
+                EXPECT_TRUE(std::equal(row.begin(), row.end(), whole.logits.begin() + static_cast<std::ptrdiff_t>(r * row.size()))) << name << " from layer " << layer;
+            }
+            const auto n_behind = std::count_if(model->spec.moe_layers.begin(), model->spec.moe_layers.end(), [&](int l) { return l >= layer; });
+            EXPECT_EQ(routes.n_calls, n_behind) << "layers in front are not told of";
+        }
+    }
+}
+
 TEST(DecoderProbe, SeesWhatTheRunSaw) {
     for (const char* name : {"granitemoe-shared", "qwen2moe", "mixtral"}) {
         const auto model = golden_model(name);
