@@ -14,13 +14,11 @@
 namespace gs {
 namespace {
 
-// Tokens per forward pass: small enough for live progress, large enough to share weight reads.
-constexpr int kPassTokens = 64;
-
 /// Sums of one policy over all windows so far.
 struct Totals {
-    double nll = 0, kl = 0, sum_weights = 0;
-    int64_t n_scored = 0, n_same_top = 0, n_routed_tokens = 0;
+    NextTokenTotals next;
+    double sum_weights = 0;
+    int64_t n_routed_tokens = 0;
     std::vector<double> overlap;                 ///< [M] summed over tokens
     uint64_t n_assigned = 0, n_rows = 0;
 };
@@ -100,13 +98,7 @@ Result<void> Scorer::run_window(int first, int size) {
         Totals& totals = m_totals[i];
         RouteTally tally(n_layers, size);
         GS_TRY_VOID(pass(m_scores[i].policy, first, size, tally, [&](int token, std::span<const float> logits) {
-            if (!is_scored(token)) return;
-            const LogProbs& p = m_reference_probs[static_cast<size_t>(token)];
-            const LogProbs q(logits);
-            totals.nll -= q.of(static_cast<size_t>(m_ids[static_cast<size_t>(first + token) + 1]));
-            totals.kl += kl_divergence(p, q);
-            totals.n_same_top += p.best == q.best;
-            ++totals.n_scored;
+            if (is_scored(token)) totals.next.add(m_reference_probs[static_cast<size_t>(token)], logits, m_ids[static_cast<size_t>(first + token) + 1]);
         }));
         add_routes(totals, tally, reference, first, size);
         update_scores();
@@ -130,11 +122,10 @@ void Scorer::update_scores() {
     for (size_t i = 0; i < m_scores.size(); ++i) {
         const Totals& t = m_totals[i];
         PolicyScore& s = m_scores[i];
-        const double n = static_cast<double>(std::max<int64_t>(t.n_scored, 1));
-        s.n_scored = static_cast<int>(t.n_scored);
-        s.perplexity = t.n_scored > 0 ? std::exp(t.nll / n) : 0;
-        s.kl = t.kl / n;
-        s.top1_agreement = static_cast<double>(t.n_same_top) / n;
+        s.n_scored = static_cast<int>(t.next.n_scored);
+        s.perplexity = t.next.n_scored > 0 ? std::exp(t.next.mean_nll()) : 0;
+        s.kl = t.next.mean_kl();
+        s.top1_agreement = t.next.top1_agreement();
         s.route_agreement = t.overlap;
         for (double& value : s.route_agreement) value /= static_cast<double>(std::max<int64_t>(t.n_routed_tokens, 1));
         const double rows = static_cast<double>(std::max<uint64_t>(t.n_rows, 1));

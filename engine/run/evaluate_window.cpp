@@ -46,4 +46,12 @@ double kl_divergence(const LogProbs& p, const LogProbs& q) {
     return std::max(sum, 0.0);   // rounding can leave a tiny negative sum
 }
 
+void NextTokenTotals::add(const LogProbs& reference, std::span<const float> logits, int32_t next) {
+    const LogProbs q(logits);
+    nll -= q.of(static_cast<size_t>(next));
+    kl += kl_divergence(reference, q);
+    n_same_top += reference.best == q.best;
+    ++n_scored;
+}
+
 }  // namespace gs

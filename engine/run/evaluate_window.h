@@ -9,6 +9,9 @@
 
 namespace gs {
 
+/// Tokens per forward pass: small enough for live progress, large enough to share weight reads.
+inline constexpr int kPassTokens = 64;
+
 /// Chosen experts of every token and MoE layer of a window, and sums over all of them.
 class RouteTally final : public RouteSink {
 public:
@@ -43,5 +46,17 @@ struct LogProbs {
 
 /// KL(p ‖ q) in nats; exactly 0 for equal logits.
 double kl_divergence(const LogProbs& p, const LogProbs& q);
+
+/// Sums over the scored positions of a text; their means are what a policy costs.
+struct NextTokenTotals {
+    double nll = 0, kl = 0;                  ///< nats: -log q(next token), KL(reference ‖ q)
+    int64_t n_scored = 0, n_same_top = 0;
+
+    /// One position: the reference's prediction, the logits under the policy, and the token that does follow.
+    void add(const LogProbs& reference, std::span<const float> logits, int32_t next);
+    double mean_nll() const { return n_scored > 0 ? nll / static_cast<double>(n_scored) : 0; }
+    double mean_kl() const { return n_scored > 0 ? kl / static_cast<double>(n_scored) : 0; }
+    double top1_agreement() const { return n_scored > 0 ? static_cast<double>(n_same_top) / static_cast<double>(n_scored) : 0; }
+};
 
 }  // namespace gs

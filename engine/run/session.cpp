@@ -7,7 +7,8 @@
 namespace gs {
 
 const char* name_of(Activity activity) {
-    constexpr std::array names = {"idle", "loading model", "loading trace", "running", "comparing gates", "comparing runs", "sweeping k", "starting engine"};
+    constexpr std::array names = {"idle", "loading model", "loading trace", "running", "comparing gates", "comparing runs", "sweeping k",
+                                  "mapping sensitivity", "checking a schedule", "starting engine"};
     return names[static_cast<size_t>(activity)];
 }
 
@@ -34,6 +35,10 @@ void Session::request_sweep(const std::string& text, const Policy& base) {
     m_impl->push({.kind = CommandKind::kSweep, .policy = base, .text = text});
 }
 void Session::restart_engine() { m_impl->push({.kind = CommandKind::kRestartEngine}); }
+void Session::request_sensitivity(const std::string& text, const Policy& base, const std::vector<int>& ks, int max_tokens) {
+    m_impl->push({.kind = CommandKind::kSensitivity, .policy = base, .text = text, .ks = ks, .max_tokens = max_tokens});
+}
+void Session::request_schedule(const Budget& budget) { m_impl->push({.kind = CommandKind::kSchedule, .budget = budget}); }
 void Session::cancel() { m_impl->push({.kind = CommandKind::kCancel}); }
 
 // These change what is shown and nothing else, so they need not wait for the run thread.

@@ -18,11 +18,15 @@
 #include "engine/run/evaluate.h"
 #include "engine/run/gates.h"
 #include "engine/run/run_types.h"
+#include "engine/run/schedule.h"
+#include "engine/run/sensitivity.h"
 #include "engine/run/start_engine.h"
 
 namespace gs {
 
-enum class Activity : uint8_t { kIdle, kLoadingModel, kLoadingTrace, kRunning, kGates, kComparing, kSweeping, kStartingEngine };
+enum class Activity : uint8_t {
+    kIdle, kLoadingModel, kLoadingTrace, kRunning, kGates, kComparing, kSweeping, kMapping, kScheduling, kStartingEngine
+};
 const char* name_of(Activity activity);            ///< for the status line: "idle", "loading model", …
 
 /// A message for the user; stays until dismissed.
@@ -51,6 +55,8 @@ struct SessionState {
     std::shared_ptr<const PolicyComparison> comparison;   ///< previous (A) against run (B); null until computed
     std::shared_ptr<const GateComparison> gates;   ///< newest answer to request_gates
     std::shared_ptr<const SweepResult> sweep;
+    std::shared_ptr<const SensitivityMap> sensitivity;    ///< fills in while it is measured; complete at the end
+    std::shared_ptr<const ScheduleResult> schedule;       ///< newest answer to request_schedule, of `sensitivity`
     std::optional<std::pair<std::filesystem::path, ModelEstimate>> estimate;   ///< answer to inspect_model, until loaded or dismissed
     Policy policy;                                 ///< in force for the next token
     std::vector<Notice> notices;
@@ -87,6 +93,8 @@ public:
     void request_sweep(const std::string& text, const Policy& base);
     /// Starts the engine anew for the model that is loaded, after a device was lost or had no more memory; then with fewer layers there.
     void restart_engine();
+    void request_sensitivity(const std::string& text, const Policy& base, const std::vector<int>& ks, int max_tokens);   ///< the first max_tokens are used
+    void request_schedule(const Budget& budget);                  ///< of the map in the state; newest request wins
     void cancel();                                                ///< whatever is going on: load, sweep, comparison
     void dismiss_estimate();
     void dismiss_notice(uint64_t id);

@@ -46,18 +46,24 @@ void Session::Impl::answer_gates(const Command& command) {
     edit([&](SessionState& s) { s.gates = answer; });
 }
 
+std::vector<int32_t> Session::Impl::text_to_score(const std::string& text, int max_tokens, const char* what) {
+    std::vector<int32_t> ids = model->tokenizer->encode(text, SpecialTokens::kAsText);
+    model->tokenizer->add_bos(ids);
+    if (ids.size() > static_cast<size_t>(max_tokens)) {
+        if (what)
+            post({.is_error = false, .error = {ErrorKind::kInput, "text_cut", fmt::format("{} uses the beginning of the text only", what),
+                                               fmt::format("it has {} tokens; the first {} are scored", ids.size(), max_tokens), ""}});
+        ids.resize(static_cast<size_t>(max_tokens));
+    }
+    return ids;
+}
+
 void Session::Impl::sweep(const Command& command) {
     if (!need_engine("A sweep")) return;
     if (!model->spec.is_moe())
         return fail({ErrorKind::kUsage, "dense_model", "There is no k to sweep", "this model is dense: it has no routed experts", "Load an MoE model"});
     begin(Activity::kSweeping);
-    std::vector<int32_t> ids = model->tokenizer->encode(command.text, SpecialTokens::kAsText);
-    model->tokenizer->add_bos(ids);
-    if (ids.size() > kMaxSweepTokens) {
-        post({.is_error = false, .error = {ErrorKind::kInput, "text_cut", "The sweep uses the beginning of the text only",
-                                           fmt::format("it has {} tokens; the first {} are scored", ids.size(), kMaxSweepTokens), ""}});
-        ids.resize(kMaxSweepTokens);
-    }
+    const std::vector<int32_t> ids = text_to_score(command.text, kMaxSweepTokens, "The sweep");
     Result<std::unique_ptr<Decoder>> scorer = make_scorer(std::min(kWindow, static_cast<int>(std::max<size_t>(ids.size(), 1))));
     if (!scorer) return fail(scorer.error());
     SweepResult result{.native_k = model->spec.router.n_used, .n_tokens = static_cast<int>(ids.size())};

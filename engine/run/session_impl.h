@@ -15,7 +15,8 @@ namespace gs {
 
 /// What the run thread can be asked for. kStep1: one token; kCompare: put in by the run thread itself when a rerun has ended.
 enum class CommandKind : uint8_t {
-    kNone, kInspect, kLoadModel, kLoadTrace, kSaveTrace, kRun, kRerun, kStep1, kResume, kStop, kSetPolicy, kGates, kSweep, kRestartEngine, kCancel, kCompare
+    kNone, kInspect, kLoadModel, kLoadTrace, kSaveTrace, kRun, kRerun, kStep1, kResume, kStop, kSetPolicy, kGates, kSweep, kSensitivity, kSchedule,
+    kRestartEngine, kCancel, kCompare
 };
 
 struct Command {
@@ -25,6 +26,9 @@ struct Command {
     Policy policy;
     std::string text;
     int token = 0, moe_layer = 0;
+    std::vector<int> ks;
+    int max_tokens = 0;
+    Budget budget;
 };
 
 /// True when `running` is pointless once `incoming` has been asked for: it is cancelled. kNone stands for a token being generated.
@@ -95,8 +99,12 @@ struct Session::Impl {
     void set_policy(const Command& command);
     void answer_gates(const Command& command);
     void sweep(const Command& command);
+    void map_sensitivity(const Command& command);
+    void schedule(const Command& command);
     void compare();
 
+    /// Tokens of a text to be scored, BOS as the file asks. `what`: named in a notice where only its beginning is used; null: no notice.
+    std::vector<int32_t> text_to_score(const std::string& text, int max_tokens, const char* what);
     /// A decoder with a short context of its own, so that measuring leaves the run's cache alone.
     Result<std::unique_ptr<Decoder>> make_scorer(int n_ctx);
     /// Ready to compute; else says why not.

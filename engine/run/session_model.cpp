@@ -37,6 +37,8 @@ void Session::Impl::adopt_model(std::shared_ptr<const Model> loaded, const std::
     show_engine(remark, [&](SessionState& s) {
         s.estimate.reset();
         s.sweep.reset();
+        s.sensitivity.reset();
+        s.schedule.reset();
         if (!fits) s.policy = {};
     });
     for (const std::string& warning : model->warnings)

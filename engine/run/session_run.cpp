@@ -19,6 +19,8 @@ void Session::Impl::handle(const Command& command) {
         case CommandKind::kSetPolicy: return set_policy(command);
         case CommandKind::kGates: return answer_gates(command);
         case CommandKind::kSweep: return sweep(command);
+        case CommandKind::kSensitivity: return map_sensitivity(command);
+        case CommandKind::kSchedule: return schedule(command);
         case CommandKind::kCompare: return compare();
         case CommandKind::kRestartEngine: return restart_engine();
         case CommandKind::kStop:

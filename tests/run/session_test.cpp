@@ -328,6 +328,46 @@ TEST(Session, CancelEndsASweepAndKeepsItsRows) {
     EXPECT_TRUE(state->notices.empty()) << "what was asked for is no error";
 }
 
+const char* const kTunedText = "The router picks 2 of 8 experts for every token of a text, and the map tries other numbers in one layer at a time.";
+
+TEST(Session, MapsSensitivityAndChecksASchedule) {
+    Watched w;
+    w.loaded("mixtral");
+    w.session.request_sensitivity(kTunedText, Policy{}, {1, 3}, 1000);
+    w.session.request_schedule({BudgetKind::kKl, 1e9});
+    const State state = w.idle();
+    ASSERT_TRUE(state->sensitivity);
+    EXPECT_TRUE(state->sensitivity->complete);
+    EXPECT_EQ(state->sensitivity->ks, (std::vector<int>{1, 2, 3}));
+    EXPECT_EQ(state->sensitivity->uniform.size(), 3u);
+    ASSERT_TRUE(state->schedule) << "it waited for the map";
+    EXPECT_EQ(state->schedule->policy.to_text(), "k@0-" + std::to_string(state->model->spec.n_layers - 1) + "=1");
+    EXPECT_EQ(state->schedule->uniform_k, 1);
+    EXPECT_TRUE(state->notices.empty());
+    w.session.request_sensitivity(kTunedText, Policy{}, {1}, 5);
+    const State other = w.idle();
+    EXPECT_EQ(other->sensitivity->ids.size(), 5u);
+    EXPECT_TRUE(other->notices.empty()) << "as many tokens as were asked for";
+    EXPECT_EQ(other->schedule, nullptr) << "of another map";
+}
+
+TEST(Session, CancelEndsAMapAndKeepsItsCells) {
+    Watched w(true);
+    w.loaded("mixtral");
+    std::string text;
+    for (int i = 0; i < 100; ++i) text += "word " + std::to_string(i) + " ";
+    w.session.request_sensitivity(text, Policy{}, {1, 2, 3, 4, 5, 6, 7, 8}, 1000);
+    ASSERT_TRUE(w.until([](const SessionState& s) { return s.sensitivity && s.sensitivity->n_cells_done > 0; }));
+    w.session.cancel();
+    const State state = w.idle();
+    EXPECT_FALSE(state->sensitivity->complete);
+    EXPECT_EQ(state->activity, Activity::kIdle);
+    EXPECT_TRUE(state->notices.empty());
+    w.session.request_schedule({BudgetKind::kKl, 1});
+    EXPECT_TRUE(has_notice(*w.idle(), "map_incomplete"));
+    EXPECT_EQ(w.loaded("granitemoe")->sensitivity, nullptr) << "of the model before";
+}
+
 TEST(Session, SavesAndReplaysATrace) {
     const TempDir dir;
     const std::filesystem::path file = dir / "run.safetensors";
@@ -515,6 +555,10 @@ TEST(SessionQueue, KnowsWhatReplacesWhat) {
     EXPECT_FALSE(makes_pointless(kRun, kLoadModel)) << "it waits for the model";
     EXPECT_TRUE(makes_pointless(kGates, kGates));
     EXPECT_FALSE(makes_pointless(kGates, kSweep));
+    EXPECT_TRUE(makes_pointless(kSensitivity, kSensitivity));
+    EXPECT_TRUE(makes_pointless(kSensitivity, kSchedule)) << "it is of the map before";
+    EXPECT_FALSE(makes_pointless(kSchedule, kSensitivity)) << "it waits for the map";
+    EXPECT_TRUE(makes_pointless(kCancel, kSchedule));
     EXPECT_TRUE(replaces(kRun, kRerun));
     EXPECT_FALSE(replaces(kSaveTrace, kSaveTrace));
     EXPECT_TRUE(is_quick(kGates, kLoadModel));

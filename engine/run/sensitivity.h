@@ -1,0 +1,68 @@
+// The sensitivity map: what a text loses when one MoE layer alone uses another k. From it schedule.h makes a k for every layer.
+//
+//   GS_TRY(SensitivityMap map, measure_sensitivity(*decoder, ids, Policy{}, default_k_grid(spec.router), {}));
+//   map.cell(layer, map.column_of(2)).kl                      // nats, against the model's own routing
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/run/evaluate.h"
+
+namespace gs {
+
+/// Next-token quantities of one policy: means over the scored positions. Nothing has been measured while n_scored is 0.
+struct SensitivityCell {
+    int n_scored = 0;
+    double kl = 0;                           ///< mean KL(native ‖ this), nats
+    double nll = 0;                          ///< mean negative log-likelihood of the true next token, nats; its exp is the perplexity
+    double top1_agreement = 0;
+    double bytes_per_token = 0;
+};
+
+/// M MoE layers by K values of k, on one text under one base policy.
+struct SensitivityMap {
+    Policy base;
+    std::string model_hash;
+    std::vector<int> moe_layers;             ///< [M] blk.N
+    std::vector<int> base_k;                 ///< [M] experts a token uses under the base policy
+    std::vector<int> ks;                     ///< [K] ascending
+    std::vector<SensitivityCell> cells;      ///< [M, K]: the base policy with k@layer; at the base's own k what `unchanged` says
+    SensitivityCell unchanged;               ///< the base policy itself; KL 0 when it is native
+    std::vector<PolicyScore> uniform;        ///< [K] the base policy with one k everywhere; fewer while it is measured
+    std::vector<int32_t> ids;                ///< the text
+    EvaluateOptions options;
+    double dense_bytes = 0, expert_bytes = 0;   ///< per token: weights that every token reads; one expert of one layer
+    int n_cells_done = 0;                    ///< cells measured, over the windows done so far
+    bool complete = false;
+
+    int n_layers() const { return static_cast<int>(moe_layers.size()); }
+    int n_ks() const { return static_cast<int>(ks.size()); }
+    const SensitivityCell& cell(int moe_layer, int column) const { return cells[static_cast<size_t>(moe_layer) * ks.size() + static_cast<size_t>(column)]; }
+    /// Column of a k, or -1.
+    int column_of(int k) const;
+};
+
+/// Called from the working thread after every few tokens, with what there is so far.
+using SensitivityProgress = std::function<void(const SensitivityMap& so_far, double fraction)>;
+
+/// Measures every layer × k, teacher-forced, against native routing. The logits of the native model are computed once a window, and so are the hidden
+/// states that enter each layer: a cell runs from its layer on. Layers are gone through from the last to the first, so that the cache in front of a layer
+/// always holds the base policy's keys and values. Keeps window × (V + M · D) floats. `ks`: values in 1..E in any order; the base's own are added.
+/// Overwrites the decoder's cache, policy, sink, tap and logit function. Errors: kInput "text_too_short", "dense_model", kUsage "bad_policy",
+/// "bad_k", kRun "out_of_memory", kCancelled, those of Decoder.
+Result<SensitivityMap> measure_sensitivity(Decoder& decoder, std::span<const int32_t> ids, const Policy& base, std::span<const int> ks,
+                                           const EvaluateOptions& options, const SensitivityProgress& progress = {}, const CancelFlag* cancel = nullptr);
+
+/// Every k up to 8 experts; of more: 1 to the native k (8 of them at most), then 1.5, 2 and 4 times it.
+std::vector<int> default_k_grid(const RouterSpec& spec);
+/// "all", or a list: "1,2,4-6". Errors: kUsage "bad_k" with the item.
+Result<std::vector<int>> parse_k_grid(const std::string& text, int n_experts);
+
+/// The best k experts in every layer; weight rule, temperatures, masks and forced experts of `base` kept.
+Policy with_uniform_k(const Policy& base, int k);
+/// `base` with layer i of `layers` (blk.N of consecutive MoE layers) at ks[i], in the fewest items; where that is the base's own k nothing is written.
+Policy with_layer_ks(const Policy& base, const RouterSpec& spec, std::span<const int> layers, std::span<const int> ks);
+
+}  // namespace gs

@@ -1,0 +1,59 @@
+// The sensitivity map and schedules made from it.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/run/session_impl.h"
+
+namespace gs {
+namespace {
+
+constexpr int kWindow = 512;
+constexpr int kTimedTokens = 16;
+
+int context_of(size_t n_ids) { return std::min(kWindow, static_cast<int>(std::max<size_t>(n_ids, 1))); }
+
+}  // namespace
+
+void Session::Impl::map_sensitivity(const Command& command) {
+    if (!need_engine("A sensitivity map")) return;
+    begin(Activity::kMapping);
+    const std::vector<int32_t> ids = text_to_score(command.text, command.max_tokens, nullptr);
+    Result<std::unique_ptr<Decoder>> scorer = make_scorer(context_of(ids.size()));
+    if (!scorer) return fail(scorer.error());
+    int n_cells = -1;
+    size_t n_uniform = 0;
+    const auto progress = [&](const SensitivityMap& so_far, double fraction) {
+        if (so_far.n_cells_done != n_cells || so_far.uniform.size() != n_uniform || so_far.complete) {
+            const auto shared = std::make_shared<const SensitivityMap>(so_far);
+            edit([&](SessionState& s) {
+                s.sensitivity = shared;
+                s.schedule.reset();
+            });
+        }
+        n_cells = so_far.n_cells_done;
+        n_uniform = so_far.uniform.size();
+        keep_up(CommandKind::kSensitivity, fraction, fmt::format("{} of {} cells", std::max(n_cells, 0), so_far.cells.size()));
+    };
+    const auto map = measure_sensitivity(**scorer, ids, command.policy, command.ks, {.window = kWindow}, progress, &cancel_job);
+    if (!map) fail(map.error());
+}
+
+void Session::Impl::schedule(const Command& command) {
+    if (!need_engine("A schedule")) return;
+    const std::shared_ptr<const SensitivityMap> map = seen()->sensitivity;
+    if (!map)
+        return fail({ErrorKind::kUsage, "map_incomplete", "There is no schedule yet", "no sensitivity map has been measured", "Measure it first"});
+    begin(Activity::kScheduling);
+    Result<std::unique_ptr<Decoder>> scorer = make_scorer(context_of(map->ids.size()));
+    if (!scorer) return fail(scorer.error());
+    const auto progress = [&](int n_runs, double fraction) {
+        keep_up(CommandKind::kSchedule, fraction, fmt::format("run {}: {:.0f} %", n_runs + 1, 100 * fraction));
+    };
+    const Result<ScheduleResult> found = find_schedule(**scorer, *map, command.budget, kTimedTokens, progress, &cancel_job);
+    if (!found) return fail(found.error());
+    const auto shared = std::make_shared<const ScheduleResult>(*found);
+    edit([&](SessionState& s) { s.schedule = shared; });
+}
+
+}  // namespace gs
