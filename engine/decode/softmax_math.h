@@ -4,7 +4,9 @@
 
 #include <bit>
 #include <cstdint>
+#include <iterator>
 #include <span>
+#include <utility>
 
 #include "engine/routing/vec4.h"
 
@@ -20,8 +22,9 @@ inline double exp_nonpositive(double x) {
     const double r = (x - n * kLn2High) - n * kLn2Low;   // |r| <= ln2 / 2
     // Taylor to the 13th power: the next term is under 2^-53 for |r| <= 0.3466.
     double sum = 1.0 / 6227020800.0;
-    constexpr double kFactorials[] = {479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0};
-    for (const double factorial : kFactorials) sum = sum * r + 1.0 / factorial;
+    static constexpr double kFactorials[] = {479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0};
+    // Written out by the compiler: as a loop each step would divide.
+    [&]<size_t... i>(std::index_sequence<i...>) { ((sum = sum * r + 1.0 / kFactorials[i]), ...); }(std::make_index_sequence<std::size(kFactorials)>());
     const auto bits = std::bit_cast<uint64_t>(sum) + (std::bit_cast<uint64_t>(shifted) << 52);
     return std::bit_cast<double>(bits);
 }
