@@ -29,5 +29,7 @@ void add_screenshot_command(CLI::App& root, CommandBody& chosen);
 void add_bench_command(CLI::App& root, CommandBody& chosen);
 void add_selftest_command(CLI::App& root, CommandBody& chosen);
 void add_precision_command(CLI::App& root, CommandBody& chosen);
+void add_sensitivity_command(CLI::App& root, CommandBody& chosen);
+void add_schedule_command(CLI::App& root, CommandBody& chosen);
 
 }  // namespace app

@@ -39,6 +39,13 @@ INSTANTIATE_TEST_SUITE_P(
                     BadCase{"unknown_architecture", {"run", "--prompt", "x", "-m", kGoldens + "/bad/architecture-unknown.gguf"}, 3, "granitemoe"},
                     BadCase{"trace_that_is_none", {"trace", kGoldens + "/README.md"}, 3, "README.md"},
                     BadCase{"missing_prompt_file", {"run", "--prompt-file", "/nowhere.txt"}, 3, "/nowhere.txt"},
+                    BadCase{"unknown_domain", {"sensitivity", "--domain", "poetry"}, 2, "prose"},
+                    BadCase{"no_text_to_map", {"sensitivity"}, 2, "text"},
+                    BadCase{"bad_k_list", {"sensitivity", "--domain", "code", "--ks", "1,17"}, 2, "17"},
+                    BadCase{"bad_budget", {"schedule", "--domain", "code", "--budget", "speed=3"}, 2, "speed"},
+                    BadCase{"no_budget", {"schedule", "--domain", "code"}, 2, "budget"},
+                    BadCase{"budget_too_tight", {"schedule", "--domain", "code", "--max-tokens", "8", "--ks", "4", "--budget", "bytes=1MB"}, 2, "bytes per token"},
+                    BadCase{"dense_model_to_map", {"sensitivity", "--domain", "code", "-m", kGoldens + "/models/llama/model.gguf"}, 3, "dense"},
                     BadCase{"not_a_golden", {"verify", "/proc"}, 3, "/proc"}),
     [](const auto& param) { return param.param.name; });
 

@@ -1,4 +1,5 @@
 // The commands answer on the bundled model as README.md says, in text and in the JSON schemas.
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -114,6 +115,55 @@ TEST(SweepCommand, PerplexityFallsFromOneToFourExpertsAsTheModelCardSays) {
     }
     EXPECT_NEAR(rows[3]["kl"].get<double>(), 0.0, 1e-9);   // k = 4 is native
     EXPECT_GT(rows[0]["tokens_per_s"].get<double>(), 0);
+}
+
+TEST(SensitivityCommand, GivesTheSameFiguresInEveryForm) {
+    const std::vector<std::string> what = {"sensitivity", "--domain", "code", "--max-tokens", "20", "--ks", "1"};
+    const auto with = [&](const char* form) {
+        std::vector<std::string> arguments = what;
+        if (*form) arguments.emplace_back(form);
+        return run_program(arguments);
+    };
+    const ProgramResult r = with("--json");
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    const auto j = r.json();
+    EXPECT_EQ(j["k"], (std::vector<int>{1, 4})) << "the native k is always there";
+    ASSERT_EQ(j["layers"].size(), 30u);
+    const ProgramResult csv = with("--csv");
+    ASSERT_EQ(csv.exit_code, 0) << csv.err;
+    EXPECT_EQ(std::count(csv.out.begin(), csv.out.end(), '\n'), 1 + 60);
+    for (const auto& layer : j["layers"]) {
+        EXPECT_GT(layer["kl"][0].get<double>(), 0);
+        EXPECT_EQ(layer["kl"][1].get<double>(), 0);
+        EXPECT_LT(layer["bytes_per_token"][0].get<double>(), layer["bytes_per_token"][1].get<double>());
+        const std::string line = "\n" + std::to_string(layer["layer"].get<int>()) + ",4,1,0,";
+        EXPECT_NE(csv.out.find(line), std::string::npos) << line;
+    }
+    EXPECT_EQ(j["uniform"][1]["kl"].get<double>(), 0);
+    const ProgramResult table = with("");
+    ASSERT_EQ(table.exit_code, 0) << table.err;
+    EXPECT_NE(table.out.find("k=4"), std::string::npos);
+    EXPECT_EQ(std::count(table.out.begin(), table.out.end(), '*'), 1 + 30) << "the layer's own k, and what the mark means";
+}
+
+TEST(ScheduleCommand, KeepsItsBudgetsAsComparingThePolicyConfirms) {
+    const std::string text = temporary_file("short.txt", "The tall ships came into the harbour at noon, and everybody in the town went down to see them.");
+    const ProgramResult r = run_program({"schedule", "--text", text, "--ks", "1-3", "--timed", "0", "--budget", "kl=0.2", "--budget", "bytes=70MB", "--json"});
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    const auto found = r.json()["schedules"];
+    ASSERT_EQ(found.size(), 2u);
+    EXPECT_LE(found[0]["verified"]["kl"].get<double>(), 0.2);
+    EXPECT_LE(found[1]["verified"]["bytes_per_token"].get<double>(), 70e6);
+    for (const auto& s : found) {
+        EXPECT_EQ(s["k"].size(), 30u);
+        EXPECT_NE(s["uniform"]["llama_cpp"].get<std::string>().find("--override-kv granitemoe.expert_used_count=int:"), std::string::npos);
+        const ProgramResult c = run_program({"compare", "--text", text, "--a", "native", "--b", s["policy"].get<std::string>(), "--json"});
+        ASSERT_EQ(c.exit_code, 0) << c.err;
+        const auto confirmed = c.json()["rows"][1];
+        EXPECT_EQ(confirmed["kl"].get<double>(), s["verified"]["kl"].get<double>());
+        EXPECT_EQ(confirmed["perplexity"].get<double>(), s["verified"]["perplexity"].get<double>());
+        EXPECT_DOUBLE_EQ(confirmed["bytes_per_token"].get<double>(), s["predicted"]["bytes_per_token"].get<double>());
+    }
 }
 
 TEST(TraceCommand, RecordsWhatItThenDescribes) {

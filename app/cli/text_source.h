@@ -1,0 +1,22 @@
+// Where a text to be scored comes from: --text FILE, -p TEXT, or --domain NAME for a bundled sample.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "app/cli/common.h"
+
+namespace app {
+
+struct TextOptions {
+    std::string file, text, domain;
+    int max_tokens = 2048;
+};
+/// Exactly one of the three must be given.
+void add_text_options(CLI::App& command, TextOptions& options);
+/// Errors: those of read_text, kUsage "unknown_domain".
+gs::Result<std::string> text_of(const TextOptions& options);
+/// Its tokens, at most max_tokens of them.
+gs::Result<std::vector<int32_t>> text_ids(const gs::Model& model, const TextOptions& options);
+
+}  // namespace app
