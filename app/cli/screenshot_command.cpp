@@ -1,6 +1,7 @@
 // gatescope screenshot: the window, or one panel of it, as a PNG. Needs no display.
 #include <fmt/format.h>
 
+#include "app/base/texts.h"
 #include "app/cli/cli.h"
 #include "app/cli/common.h"
 #include "app/cli/window_command.h"
@@ -48,6 +49,9 @@ void add_screenshot_command(CLI::App& root, CommandBody& chosen) {
     command->add_option("--policy", o.policy, "routing policy of the run")->capture_default_str();
     command->add_option("--what-if", o.what_if, "show this policy as a what-if on the run");
     command->add_option("--compare", o.compare_policy, "run again under this policy and compare");
+    auto* map = command->add_option("--map", o.map_domain, "measure the sensitivity map of this bundled sample: " + fmt::format("{}", fmt::join(bundled_text_names(), ", ")));
+    command->add_option("--map-tokens", o.map_tokens, "tokens of it")->check(CLI::Range(2, 1 << 20))->capture_default_str()->needs(map);
+    command->add_option("--budget", o.budget, "and check a schedule for this budget, e.g. kl=0.05")->needs(map);
     command->add_option("--token", o.pick.token, "selected token; default: the last");
     command->add_option("--layer", a->layer, "selected MoE layer, counted from 0; default: the middle one");
     command->add_option("--expert", o.pick.expert, "selected expert");

@@ -39,11 +39,14 @@ struct ScreenshotOptions {
     std::string policy = "native";
     std::string what_if;         ///< policy shown as what-if on the run; empty: none
     std::string compare_policy;  ///< run again under it and compare; empty: no
+    std::string map_domain;      ///< bundled sample whose sensitivity map is measured; empty: none
+    int map_tokens = 128;        ///< of it
+    std::string budget;          ///< of a schedule that is made from the map and checked; empty: none
     Pick pick;                   ///< selection; all -1: the last token at the middle layer
     bool validate = false;
     gs::EngineRequest engine;
 };
-/// Errors: kUsage "unknown_view", "bad_policy"; those of loading and running; kDevice without Vulkan; kRun "cannot_write".
+/// Errors: kUsage "unknown_view", "bad_policy", "bad_budget", "unknown_domain"; those of loading and running; kDevice without Vulkan; kRun "cannot_write".
 gs::Result<void> render_screenshot(const ScreenshotOptions& options);
 /// Names accepted by ScreenshotOptions::view, for --help.
 std::string view_names();

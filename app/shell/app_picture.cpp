@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "app/base/paths.h"
+#include "app/base/texts.h"
 #include "app/shell/app.h"
 #include "app/shell/app_ui.h"
 #include "app/shell/shell.h"
@@ -34,6 +35,20 @@ gs::Result<void> finish(const gs::Session& session) {
     return first_error(session);
 }
 
+/// The map of a bundled sample and the schedule for a budget, as far as they are asked for.
+gs::Result<void> prepare_map(gs::Session& session, const ScreenshotOptions& o) {
+    if (o.map_domain.empty()) return {};
+    GS_TRY(const std::string text, bundled_text(o.map_domain));
+    const auto model = session.latest()->model;
+    if (!model) return {};                                   // why it is not there has been said
+    session.request_sensitivity(text, gs::Policy{}, gs::default_k_grid(model->spec.router), o.map_tokens);
+    GS_TRY_VOID(finish(session));
+    if (o.budget.empty()) return {};
+    GS_TRY(const gs::Budget budget, gs::Budget::parse(o.budget));
+    session.request_schedule(budget);
+    return finish(session);
+}
+
 /// Model and run of the picture, computed to the end.
 gs::Result<void> prepare(gs::Session& session, const ScreenshotOptions& o) {
     std::error_code ignored;
@@ -55,7 +70,8 @@ gs::Result<void> prepare(gs::Session& session, const ScreenshotOptions& o) {
         GS_TRY(const gs::Policy other, parse_policy(o.compare_policy));
         session.rerun_and_compare(other);
     }
-    return finish(session);
+    GS_TRY_VOID(finish(session));
+    return prepare_map(session, o);
 }
 
 struct Drawer {
@@ -99,6 +115,7 @@ gs::Result<void> render_screenshot(const ScreenshotOptions& o) {
     ui.selected() = o.pick;
     if (!o.what_if.empty()) ui.what_if().set_policy(what_if);
     if (!o.compare_policy.empty()) ui.raise("compare");
+    if (!o.map_domain.empty()) ui.raise("sensitivity");
     for (int pass = 0; pass < 2; ++pass) {  // panels ask for what they lack while they draw
         GS_TRY_VOID(shell->run_frames(kSettleFrames, drawer));
         GS_TRY_VOID(finish(session));

@@ -17,7 +17,7 @@
 namespace app {
 
 /// Raised when panels come or go: a saved layout of another version is built anew (ux.md R5).
-inline constexpr int kLayoutVersion = 1;
+inline constexpr int kLayoutVersion = 2;
 
 /// What the drawing asks of whoever owns the window.
 struct UiRequests {

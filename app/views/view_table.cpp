@@ -8,6 +8,7 @@ static constexpr ViewRow kViews[] = {
     {"histogram", "Expert load", Dock::kCenter, make_histogram_view},
     {"gates", "Gating", Dock::kCenter, make_gates_view},
     {"layers", "Layers", Dock::kCenter, make_layer_policy_view},
+    {"sensitivity", "Sensitivity", Dock::kCenter, make_sensitivity_view},
     {"inspector", "Inspector", Dock::kRight, make_inspector_view},
     {"tokens", "Tokens", Dock::kBottom, make_tokens_view},
     {"compare", "Compare", Dock::kBottom, make_compare_view},

@@ -11,6 +11,7 @@ std::unique_ptr<View> make_heatmap_view();        // heatmap_panel.cpp
 std::unique_ptr<View> make_histogram_view();      // histogram_panel.cpp
 std::unique_ptr<View> make_gates_view();          // gates_panel.cpp
 std::unique_ptr<View> make_layer_policy_view();   // layer_policy_panel.cpp
+std::unique_ptr<View> make_sensitivity_view();    // sensitivity_panel.cpp
 
 std::unique_ptr<View> make_prompt_view();         // top_bar.cpp
 std::unique_ptr<View> make_tokens_view();         // tokens.cpp

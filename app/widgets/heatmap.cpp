@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <vector>
 
 #include "app/widgets/heatmap_axes.h"
 #include "app/widgets/heatmap_renderer.h"
@@ -25,12 +26,13 @@ struct Heatmap::Impl {
     void fill(const HeatmapInput& input);
     gs::Result<void> upload();
     void place(const HeatmapInput& input, HeatmapView& view, ImVec2 at, ImVec2 size);
-    void paint(const HeatmapInput& input, std::span<const HeatmapMark> marks, const HeatmapHit& hit, bool focus_ring);
+    void paint(const HeatmapInput& input, std::span<const HeatmapMark> marks, std::span<const HeatmapPath> paths, const HeatmapHit& hit, bool focus_ring);
     void draw_cells(const HeatmapInput& input);
     void draw_problem() const;
     void draw_follow_button(const HeatmapInput& input, HeatmapView& view) const;
     void draw_numbers(const HeatmapInput& input, ImDrawList& list) const;
     void draw_marks(std::span<const HeatmapMark> marks, ImDrawList& list) const;
+    void draw_path(const HeatmapPath& path, ImDrawList& list) const;
     void use_mouse(HeatmapView& view, HeatmapHit& hit) const;
     void use_keys(HeatmapView& view, const HeatmapInput& input, HeatmapHit& hit) const;
     ImRect cell_rect(double col, double row, double n_cols, double n_rows) const;
@@ -187,6 +189,29 @@ void Heatmap::Impl::draw_marks(std::span<const HeatmapMark> marks, ImDrawList& l
     }
 }
 
+/// Level over each cell, upright at its edges; a dark line under the coloured one, as around marks.
+void Heatmap::Impl::draw_path(const HeatmapPath& path, ImDrawList& list) const {
+    std::vector<ImVec2> points;
+    const auto stroke = [&] {
+        const float thickness = path.thickness_px * px;
+        list.AddPolyline(points.data(), int(points.size()), IM_COL32(0, 0, 0, 170), thickness + 2 * px);
+        list.AddPolyline(points.data(), int(points.size()), path.color, thickness);
+        points.clear();
+    };
+    for (int col = 0; col < std::min(cols.n, int(path.rows.size())); ++col) {
+        const int row = path.rows[size_t(col)];
+        if (row < 0 || row >= rows.n) {
+            stroke();
+            continue;
+        }
+        const ImRect cell = cell_rect(col, row, 1, 1);
+        const ImVec2 middle = cell.GetCenter();
+        points.push_back(swapped ? ImVec2(middle.x, cell.Min.y) : ImVec2(cell.Min.x, middle.y));
+        points.push_back(swapped ? ImVec2(middle.x, cell.Max.y) : ImVec2(cell.Max.x, middle.y));
+    }
+    stroke();
+}
+
 void Heatmap::Impl::use_mouse(HeatmapView& view, HeatmapHit& hit) const {
     const ImGuiIO& io = ImGui::GetIO();
     const ImVec2 mouse = swapped ? ImVec2(io.MousePos.y, io.MousePos.x) : io.MousePos;
@@ -279,12 +304,14 @@ void Heatmap::Impl::draw_problem() const {
     ImGui::PopTextWrapPos();
 }
 
-void Heatmap::Impl::paint(const HeatmapInput& input, std::span<const HeatmapMark> marks, const HeatmapHit& hit, bool focus_ring) {
+void Heatmap::Impl::paint(const HeatmapInput& input, std::span<const HeatmapMark> marks, std::span<const HeatmapPath> paths, const HeatmapHit& hit,
+                          bool focus_ring) {
     ImDrawList& list = *ImGui::GetWindowDrawList();
     draw_cells(input);
     list.PushClipRect(plot.Min, plot.Max, true);
     if (problem.empty() && filled) draw_numbers(input, list);
     draw_marks(marks, list);
+    for (const HeatmapPath& path : paths) draw_path(path, list);
     if (hit.hovered) {
         const ImRect cell = cell_rect(hit.col, hit.row, 1, 1);
         list.AddRect(cell.Min, cell.Max, text_color_on(sample(input.map, color_position(input, hit.value))), 0, px);
@@ -304,7 +331,8 @@ void Heatmap::Impl::draw_follow_button(const HeatmapInput& input, HeatmapView& v
     ImGui::SetItemTooltip("Keep the newest %s in view", input.col_title.empty() ? "column" : input.col_title.c_str());
 }
 
-HeatmapHit Heatmap::draw(const char* id, const HeatmapInput& input, HeatmapView& view, ImVec2 size, std::span<const HeatmapMark> marks) {
+HeatmapHit Heatmap::draw(const char* id, const HeatmapInput& input, HeatmapView& view, ImVec2 size, std::span<const HeatmapMark> marks,
+                         std::span<const HeatmapPath> paths) {
     Impl& m = *m_impl;
     HeatmapHit hit;
     m.px = ImGui::GetFontSize() / ImGui::GetStyle().FontSizeBase;
@@ -326,7 +354,7 @@ HeatmapHit Heatmap::draw(const char* id, const HeatmapInput& input, HeatmapView&
         resolve_view(view, input.n_cols, input.n_rows, kLargestFitCellPx * m.px, m.cols, m.rows);
     }
     const bool focus_ring = ImGui::IsItemFocused() && ImGui::GetIO().NavVisible;
-    if (ImGui::IsItemVisible()) m.paint(input, marks, hit, focus_ring);
+    if (ImGui::IsItemVisible()) m.paint(input, marks, paths, hit, focus_ring);
     if (!view.follow && view.n_cols_shown > 0) m.draw_follow_button(input, view);
     ImGui::PopID();
     ImGui::SetCursorScreenPos(at);

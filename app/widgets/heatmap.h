@@ -46,6 +46,13 @@ struct HeatmapMark {
     float thickness_px = 1.5f;
 };
 
+/// A stepped line over the cells, from the first column to the last.
+struct HeatmapPath {
+    std::span<const int> rows;             ///< [n_cols]; -1: a gap
+    ImU32 color = 0;
+    float thickness_px = 2;
+};
+
 struct HeatmapHit {
     bool hovered = false, clicked = false, context_menu = false;
     int col = -1, row = -1;                ///< under the pointer
@@ -61,7 +68,8 @@ public:
     ~Heatmap();
     Heatmap(Heatmap&&) noexcept;
     /// Draws into the current window at the cursor. size in pixels, axis labels included.
-    HeatmapHit draw(const char* id, const HeatmapInput& input, HeatmapView& view, ImVec2 size, std::span<const HeatmapMark> marks = {});
+    HeatmapHit draw(const char* id, const HeatmapInput& input, HeatmapView& view, ImVec2 size, std::span<const HeatmapMark> marks = {},
+                    std::span<const HeatmapPath> paths = {});
 
 private:
     struct Impl;
