@@ -22,6 +22,7 @@ void AppUi::draw_run_menu(ViewContext& context) {
     const bool live = state.run && state.run->phase != gs::RunPhase::kFinished;
     if (ImGui::MenuItem(live ? "Stop###toggle" : "Run###toggle", "Space", false, live || state.can_run())) toggle_run(context);
     if (ImGui::MenuItem("Step###step_item", ".", false, state.can_run())) m_session.step(make_request(context));
+    if (ImGui::MenuItem("Restart the engine###restart_engine", nullptr, false, state.engine_failed)) m_session.restart_engine();
     ImGui::Separator();
     if (ImGui::MenuItem("Undo routing change###undo", "Ctrl+Z", false, m_history.can_undo())) apply_policy(context, *m_history.undo());
     if (ImGui::MenuItem("Redo routing change###redo", "Ctrl+Y", false, m_history.can_redo())) apply_policy(context, *m_history.redo());

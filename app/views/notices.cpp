@@ -9,6 +9,8 @@
 namespace app {
 namespace {
 
+constexpr const char *kRestart = "Restart the engine###restart", *kCopy = "Copy details###copy", *kDismiss = "Dismiss###dismiss";
+
 /// Fewer where the window is low: the panels need the room more.
 size_t most_shown() { return ImGui::GetMainViewport()->Size.y > ImGui::GetFontSize() * 42 ? 3 : 1; }
 
@@ -22,12 +24,15 @@ void draw_notice(ViewContext& context, const gs::Notice& notice) {
     const ImGuiStyle& style = ImGui::GetStyle();
     const float unit = ImGui::GetFontSize();
     const ImU32 color = notice.is_error ? theme.error : theme.accent;
-    ImGui::PushID(static_cast<int>(notice.id));
+    ImGui::PushID(fmt::format("notice{}", notice.id).c_str());
     const ImVec2 at = ImGui::GetCursorScreenPos();
     ImGui::GetWindowDrawList()->AddRectFilled(at, {at.x + unit * 0.25f, at.y + ImGui::GetFrameHeight()}, color);
     ImGui::SetCursorPosX(ImGui::GetCursorPosX() + unit * 0.7f);
     ImGui::AlignTextToFramePadding();
-    const float buttons = ImGui::CalcTextSize("Copy detailsDismiss").x + 4 * style.FramePadding.x + 3 * style.ItemSpacing.x;
+    // A failed engine starts again from the notice that tells of it.
+    const bool restarts = notice.is_error && notice.error.kind == gs::ErrorKind::kDevice && context.state.engine_failed;
+    const auto button_width = [&](const char* label) { return ImGui::CalcTextSize(label, nullptr, true).x + 2 * style.FramePadding.x + style.ItemSpacing.x; };
+    const float buttons = button_width(kCopy) + button_width(kDismiss) + style.ItemSpacing.x + (restarts ? button_width(kRestart) : 0);
     const float room = ImGui::GetContentRegionAvail().x - buttons;
     const std::string what = fit_text(visible_name(notice.error.what), room);
     ImGui::PushStyleColor(ImGuiCol_Text, notice.is_error ? theme.error : theme.text);
@@ -43,9 +48,11 @@ void draw_notice(ViewContext& context, const gs::Notice& notice) {
     tooltip(fmt::format("{}\n\n{}", visible_name(notice.error.what), rest).c_str());
     ImGui::SameLine();
     ImGui::SetCursorPosX(ImGui::GetCursorPosX() + std::max(0.0f, ImGui::GetContentRegionAvail().x - buttons + 2 * style.ItemSpacing.x));
-    if (ImGui::Button("Copy details###copy")) ImGui::SetClipboardText(details_of(notice.error).c_str());
+    if (restarts && ImGui::Button(kRestart)) context.session.restart_engine();
+    if (restarts) ImGui::SameLine();
+    if (ImGui::Button(kCopy)) ImGui::SetClipboardText(details_of(notice.error).c_str());
     ImGui::SameLine();
-    if (ImGui::Button("Dismiss###dismiss")) context.session.dismiss_notice(notice.id);
+    if (ImGui::Button(kDismiss)) context.session.dismiss_notice(notice.id);
     ImGui::PopID();
 }
 

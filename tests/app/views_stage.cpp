@@ -8,7 +8,7 @@
 
 namespace app::test {
 
-WindowStage::WindowStage(ImVec2 size, float scale) : session(gs::SessionOptions{}), heatmaps(HeatmapRenderer::without_gpu()), m_size(size) {
+WindowStage::WindowStage(ImVec2 size, float scale, gs::SessionOptions options) : session(std::move(options)), heatmaps(HeatmapRenderer::without_gpu()), m_size(size) {
     ImGui::CreateContext();
     ImPlot::CreateContext();
     ImGuiIO& io = ImGui::GetIO();

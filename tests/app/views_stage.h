@@ -15,7 +15,7 @@ namespace app::test {
 
 class WindowStage {
 public:
-    explicit WindowStage(ImVec2 size = {1280, 720}, float scale = 1);
+    explicit WindowStage(ImVec2 size = {1280, 720}, float scale = 1, gs::SessionOptions options = {});
     ~WindowStage();
     WindowStage(const WindowStage&) = delete;
 
