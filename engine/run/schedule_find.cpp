@@ -180,7 +180,7 @@ std::string ScheduleResult::verdict_text() const {
     if (std::abs(saved) <= kRounding)
         return fmt::format("{}{}t the same {} per token its {} is {:.4f}, that of k = {} in every layer {:.4f}.", begin, wins ? "A" : "a", megabytes(verified.bytes_per_token),
                            name_of(budget.kind), loss_of(budget, verified), uniform_k, loss_of(budget, *uniform));
-    return fmt::format("{}{}t keeps the budget with {} per token; k = {} in every layer needs {}: {:.1f} % {}.", begin, wins ? "I" : "i", megabytes(verified.bytes_per_token), uniform_k,
+    return fmt::format("{}{}t keeps the budget with {} per token; k = {} in every layer needs {}: {:.2f} % {}.", begin, wins ? "I" : "i", megabytes(verified.bytes_per_token), uniform_k,
                        megabytes(uniform->bytes_per_token), 100 * std::abs(saved), wins ? "saved" : "more");
 }
 
