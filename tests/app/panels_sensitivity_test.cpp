@@ -179,6 +179,7 @@ TEST(Window, FromATextToAnAppliedScheduleByMouse) {
     stage.session.load_model(std::filesystem::path(GATESCOPE_GOLDENS) / "models/mixtral/model.gguf");
     stage.session.run({.prompt = "Hello World", .mode = gs::PromptMode::kRaw, .max_new_tokens = 4, .sampler = {.temperature = 0}});
     ASSERT_TRUE(stage.session.wait_idle(kLongest_seconds));
+    stage.frames(6);   // until there are tabs to choose from
     stage.ui->raise("sensitivity");
     stage.frames(6);
     ASSERT_TRUE(stage.is_drawn(kPanel));
