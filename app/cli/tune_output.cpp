@@ -35,6 +35,7 @@ gs::Result<gs::SensitivityMap> measure_map(gs::Decoder& decoder, const TuneOptio
     const auto progress = [](const gs::SensitivityMap&, double fraction) { show_progress("map", fraction); };
     auto map = gs::measure_sensitivity(decoder, ids, base, ks, {.window = o.window}, progress, &interrupt_flag());
     clear_progress();
+    if (map) map->text_name = !o.text.domain.empty() ? o.text.domain : o.text.file;
     return map;
 }
 

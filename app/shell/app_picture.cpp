@@ -41,7 +41,7 @@ gs::Result<void> prepare_map(gs::Session& session, const ScreenshotOptions& o) {
     GS_TRY(const std::string text, bundled_text(o.map_domain));
     const auto model = session.latest()->model;
     if (!model) return {};                                   // why it is not there has been said
-    session.request_sensitivity(text, gs::Policy{}, gs::default_k_grid(model->spec.router), o.map_tokens);
+    session.request_sensitivity({.text = text, .text_name = o.map_domain, .ks = gs::default_k_grid(model->spec.router), .max_tokens = o.map_tokens});
     GS_TRY_VOID(finish(session));
     if (o.budget.empty()) return {};
     GS_TRY(const gs::Budget budget, gs::Budget::parse(o.budget));

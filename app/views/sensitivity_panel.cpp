@@ -31,6 +31,7 @@ public:
 private:
     void text_controls(ViewContext& context);
     std::string text_of(const ViewContext& context) const;
+    std::string name_of_text() const;
     void measure(ViewContext& context);
     void show_controls(const gs::SensitivityMap& map);
     void picture(ViewContext& context, const gs::SensitivityMap& map, ImVec2 size);
@@ -74,6 +75,12 @@ std::string SensitivityPanel::text_of(const ViewContext& context) const {
     return text ? *text : "";
 }
 
+/// As the list has it, without the dots that ask to open something.
+std::string SensitivityPanel::name_of_text() const {
+    const bool own = m_text + 1 == static_cast<int>(m_text_names.size());
+    return own ? "own text" : m_text_names[static_cast<size_t>(m_text)];
+}
+
 void SensitivityPanel::measure(ViewContext& context) {
     const std::string text = text_of(context);
     m_problem = text.empty() ? "There is no text: choose a sample, or write your own." : "";
@@ -84,7 +91,7 @@ void SensitivityPanel::measure(ViewContext& context) {
         ks.clear();
         for (int k = 1; k <= router.n_experts; ++k) ks.push_back(k);
     }
-    context.session.request_sensitivity(text, gs::Policy{}, ks, kLengthValues[m_length]);
+    context.session.request_sensitivity({.text = text, .text_name = name_of_text(), .ks = ks, .max_tokens = kLengthValues[m_length]});
 }
 
 void SensitivityPanel::text_controls(ViewContext& context) {
@@ -153,7 +160,7 @@ void SensitivityPanel::show_controls(const gs::SensitivityMap& map) {
     if (ImGui::Button("JSON###json")) ImGui::SetClipboardText(gs::sensitivity_json(map).dump(1).c_str());
     tooltip("Copies the whole map, one k for all layers included");
     const bool hatched = m_quantity == SensitivityQuantity::kKl && m_log;
-    caption_on_line(fmt::format("{} tokens scored; outlined: the layer's own k{}{}", map.unchanged.n_scored, hatched ? " (hatched: KL 0)" : "", map.complete ? "" : "; not complete"));
+    caption_on_line(fmt::format("{}{} tokens scored; outlined: the layer's own k{}{}", map.text_name.empty() ? "" : map.text_name + ": ", map.unchanged.n_scored, hatched ? " (hatched: KL 0)" : "", map.complete ? "" : "; not complete"));
 }
 
 void SensitivityPanel::picture(ViewContext& context, const gs::SensitivityMap& map, ImVec2 size) {

@@ -25,6 +25,7 @@ struct SensitivityCell {
 struct SensitivityMap {
     Policy base;
     std::string model_hash;
+    std::string text_name;                   ///< for people: "prose", "own text"; empty where nobody named it
     std::vector<int> moe_layers;             ///< [M] blk.N
     std::vector<int> base_k;                 ///< [M] experts a token uses under the base policy
     std::vector<int> ks;                     ///< [K] ascending
@@ -42,6 +43,14 @@ struct SensitivityMap {
     const SensitivityCell& cell(int moe_layer, int column) const { return cells[static_cast<size_t>(moe_layer) * ks.size() + static_cast<size_t>(column)]; }
     /// Column of a k, or -1.
     int column_of(int k) const;
+};
+
+/// A map to be measured, for a session.
+struct SensitivityRequest {
+    std::string text, text_name;             ///< name: as SensitivityMap has it
+    Policy base;
+    std::vector<int> ks;
+    int max_tokens = 0;                      ///< the first so many are used
 };
 
 /// Called from the working thread after every few tokens, with what there is so far.

@@ -35,9 +35,7 @@ void Session::request_sweep(const std::string& text, const Policy& base) {
     m_impl->push({.kind = CommandKind::kSweep, .policy = base, .text = text});
 }
 void Session::restart_engine() { m_impl->push({.kind = CommandKind::kRestartEngine}); }
-void Session::request_sensitivity(const std::string& text, const Policy& base, const std::vector<int>& ks, int max_tokens) {
-    m_impl->push({.kind = CommandKind::kSensitivity, .policy = base, .text = text, .ks = ks, .max_tokens = max_tokens});
-}
+void Session::request_sensitivity(const SensitivityRequest& request) { m_impl->push({.kind = CommandKind::kSensitivity, .sensitivity = request}); }
 void Session::request_schedule(const Budget& budget) { m_impl->push({.kind = CommandKind::kSchedule, .budget = budget}); }
 void Session::cancel() { m_impl->push({.kind = CommandKind::kCancel}); }
 

@@ -93,7 +93,7 @@ public:
     void request_sweep(const std::string& text, const Policy& base);
     /// Starts the engine anew for the model that is loaded, after a device was lost or had no more memory; then with fewer layers there.
     void restart_engine();
-    void request_sensitivity(const std::string& text, const Policy& base, const std::vector<int>& ks, int max_tokens);   ///< the first max_tokens are used
+    void request_sensitivity(const SensitivityRequest& request);
     void request_schedule(const Budget& budget);                  ///< of the map in the state; newest request wins
     void cancel();                                                ///< whatever is going on: load, sweep, comparison
     void dismiss_estimate();

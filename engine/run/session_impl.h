@@ -26,8 +26,7 @@ struct Command {
     Policy policy;
     std::string text;
     int token = 0, moe_layer = 0;
-    std::vector<int> ks;
-    int max_tokens = 0;
+    SensitivityRequest sensitivity;
     Budget budget;
 };
 

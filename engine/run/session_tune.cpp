@@ -18,14 +18,16 @@ int context_of(size_t n_ids) { return std::min(kWindow, static_cast<int>(std::ma
 void Session::Impl::map_sensitivity(const Command& command) {
     if (!need_engine("A sensitivity map")) return;
     begin(Activity::kMapping);
-    const std::vector<int32_t> ids = text_to_score(command.text, command.max_tokens, nullptr);
+    const SensitivityRequest& wanted = command.sensitivity;
+    const std::vector<int32_t> ids = text_to_score(wanted.text, wanted.max_tokens, nullptr);
     Result<std::unique_ptr<Decoder>> scorer = make_scorer(context_of(ids.size()));
     if (!scorer) return fail(scorer.error());
     int n_cells = -1;
     size_t n_uniform = 0;
     const auto progress = [&](const SensitivityMap& so_far, double fraction) {
         if (so_far.n_cells_done != n_cells || so_far.uniform.size() != n_uniform || so_far.complete) {
-            const auto shared = std::make_shared<const SensitivityMap>(so_far);
+            const auto shared = std::make_shared<SensitivityMap>(so_far);
+            shared->text_name = wanted.text_name;
             edit([&](SessionState& s) {
                 s.sensitivity = shared;
                 s.schedule.reset();
@@ -35,7 +37,7 @@ void Session::Impl::map_sensitivity(const Command& command) {
         n_uniform = so_far.uniform.size();
         keep_up(CommandKind::kSensitivity, fraction, fmt::format("{} of {} cells", std::max(n_cells, 0), so_far.cells.size()));
     };
-    const auto map = measure_sensitivity(**scorer, ids, command.policy, command.ks, {.window = kWindow}, progress, &cancel_job);
+    const auto map = measure_sensitivity(**scorer, ids, wanted.base, wanted.ks, {.window = kWindow}, progress, &cancel_job);
     if (!map) fail(map.error());
 }
 

@@ -62,7 +62,7 @@ Json sensitivity_json(const SensitivityMap& map) {
         uniform.push_back(json_of(map.uniform[i]));
         uniform.back()["k"] = map.ks[i];
     }
-    return {{"model", map.model_hash}, {"base_policy", map.base.to_text()}, {"tokens", map.ids.size()}, {"tokens_scored", map.unchanged.n_scored}, {"window", map.options.window},
+    return {{"model", map.model_hash}, {"text", map.text_name}, {"base_policy", map.base.to_text()}, {"tokens", map.ids.size()}, {"tokens_scored", map.unchanged.n_scored}, {"window", map.options.window},
             {"k", map.ks}, {"unchanged", {{"kl", map.unchanged.kl}, {"perplexity", std::exp(map.unchanged.nll)}, {"bytes_per_token", map.unchanged.bytes_per_token}}},
             {"layers", layers}, {"uniform", uniform}, {"complete", map.complete}};
 }

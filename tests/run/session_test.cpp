@@ -333,18 +333,19 @@ const char* const kTunedText = "The router picks 2 of 8 experts for every token 
 TEST(Session, MapsSensitivityAndChecksASchedule) {
     Watched w;
     w.loaded("mixtral");
-    w.session.request_sensitivity(kTunedText, Policy{}, {1, 3}, 1000);
+    w.session.request_sensitivity({.text = kTunedText, .text_name = "a sentence", .ks = {1, 3}, .max_tokens = 1000});
     w.session.request_schedule({BudgetKind::kKl, 1e9});
     const State state = w.idle();
     ASSERT_TRUE(state->sensitivity);
     EXPECT_TRUE(state->sensitivity->complete);
+    EXPECT_EQ(state->sensitivity->text_name, "a sentence");
     EXPECT_EQ(state->sensitivity->ks, (std::vector<int>{1, 2, 3}));
     EXPECT_EQ(state->sensitivity->uniform.size(), 3u);
     ASSERT_TRUE(state->schedule) << "it waited for the map";
     EXPECT_EQ(state->schedule->policy.to_text(), "k@0-" + std::to_string(state->model->spec.n_layers - 1) + "=1");
     EXPECT_EQ(state->schedule->uniform_k, 1);
     EXPECT_TRUE(state->notices.empty());
-    w.session.request_sensitivity(kTunedText, Policy{}, {1}, 5);
+    w.session.request_sensitivity({.text = kTunedText, .ks = {1}, .max_tokens = 5});
     const State other = w.idle();
     EXPECT_EQ(other->sensitivity->ids.size(), 5u);
     EXPECT_TRUE(other->notices.empty()) << "as many tokens as were asked for";
@@ -356,7 +357,7 @@ TEST(Session, CancelEndsAMapAndKeepsItsCells) {
     w.loaded("mixtral");
     std::string text;
     for (int i = 0; i < 100; ++i) text += "word " + std::to_string(i) + " ";
-    w.session.request_sensitivity(text, Policy{}, {1, 2, 3, 4, 5, 6, 7, 8}, 1000);
+    w.session.request_sensitivity({.text = text, .ks = {1, 2, 3, 4, 5, 6, 7, 8}, .max_tokens = 1000});
     ASSERT_TRUE(w.until([](const SessionState& s) { return s.sensitivity && s.sensitivity->n_cells_done > 0; }));
     w.session.cancel();
     const State state = w.idle();
