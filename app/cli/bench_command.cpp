@@ -76,17 +76,6 @@ static double measure_product_limit(const gs::Decoder& decoder) {
 
 using OpTimes = std::vector<gs::Ops::OpTime>;
 
-static void add_times(OpTimes& sum, const OpTimes& more) {
-    if (sum.empty()) sum = more;
-    else
-        for (size_t i = 0; i < sum.size(); i++) {
-            sum[i].seconds += more[i].seconds;
-            sum[i].calls += more[i].calls;
-            sum[i].weight_bytes += more[i].weight_bytes;
-            sum[i].products += more[i].products;
-        }
-}
-
 struct Sample {
     double prefill_tokens_per_s = 0, decode_tokens_per_s = 0;
     OpTimes prefill, decode;

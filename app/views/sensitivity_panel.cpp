@@ -32,6 +32,7 @@ private:
     void text_controls(ViewContext& context);
     std::string text_of(const ViewContext& context) const;
     std::string name_of_text() const;
+    bool is_own_text() const { return m_text + 1 == static_cast<int>(m_text_names.size()); }   ///< the last of the list
     void measure(ViewContext& context);
     void show_controls(const gs::SensitivityMap& map);
     void picture(ViewContext& context, const gs::SensitivityMap& map, ImVec2 size);
@@ -58,13 +59,9 @@ private:
     uint64_t m_revision = 0;
 };
 
-/// What the list offers behind the bundled samples.
-enum class OtherText : int { kRun, kOwn, kCount };
-
 std::string SensitivityPanel::text_of(const ViewContext& context) const {
-    const int other = m_text - (static_cast<int>(m_text_names.size()) - static_cast<int>(OtherText::kCount));
-    if (other == static_cast<int>(OtherText::kOwn)) return m_own_text;
-    if (other == static_cast<int>(OtherText::kRun)) {
+    if (is_own_text()) return m_own_text;
+    if (m_text + 2 == static_cast<int>(m_text_names.size())) {   // of the run
         const gs::TraceSnapshot& trace = context.what_if.run_trace();
         std::string text;
         for (int t = 0; t < trace.n_tokens(); ++t)
@@ -77,8 +74,7 @@ std::string SensitivityPanel::text_of(const ViewContext& context) const {
 
 /// As the list has it, without the dots that ask to open something.
 std::string SensitivityPanel::name_of_text() const {
-    const bool own = m_text + 1 == static_cast<int>(m_text_names.size());
-    return own ? "own text" : m_text_names[static_cast<size_t>(m_text)];
+    return is_own_text() ? "own text" : m_text_names[static_cast<size_t>(m_text)];
 }
 
 void SensitivityPanel::measure(ViewContext& context) {
@@ -104,10 +100,9 @@ void SensitivityPanel::text_controls(ViewContext& context) {
     std::vector<const char*> names;
     for (const std::string& name : m_text_names) names.push_back(name.c_str());
     label("Text");
-    if (name_combo("###text", names, m_text, "What the map is measured on: a bundled sample, the text of the run on screen, or your own") &&
-        m_text + 1 == static_cast<int>(m_text_names.size()))
+    if (name_combo("###text", names, m_text, "What the map is measured on: a bundled sample, the text of the run on screen, or your own") && is_own_text())
         ImGui::OpenPopup("own_text");
-    if (m_text + 1 == static_cast<int>(m_text_names.size())) {
+    if (is_own_text()) {
         same_line_if_fits(button_width("Edit…"));
         if (ImGui::Button("Edit…###edit")) ImGui::OpenPopup("own_text");
         tooltip("Write or paste the text");
@@ -253,7 +248,7 @@ void SensitivityPanel::copy_menu(ViewContext& context) {
         return chosen;
     };
     if (item("Policy###policy", "For --policy and the Layers panel", schedule != nullptr))
-        ImGui::SetClipboardText(gs::with_layer_ks(map.base, spec.router, map.moe_layers, schedule->ks).to_text().c_str());
+        ImGui::SetClipboardText(gs::policy_of(map, spec.router, *schedule).to_text().c_str());
     const std::string line = m_shown.uniform < 0 ? "" : gs::override_kv_line(spec, map.ks[static_cast<size_t>(m_shown.uniform)]);
     if (item("Option for llama.cpp###llama_cpp", m_shown.uniform < 0 ? "No single k keeps the budget" : (line + "\nThe best single k: llama.cpp knows no k of single layers.").c_str(),
              m_shown.uniform >= 0))
@@ -280,7 +275,7 @@ void SensitivityPanel::actions(ViewContext& context) {
     const gs::SensitivityMap& map = m_plans.map();
     ImGui::BeginDisabled(schedule == nullptr);
     same_line_if_fits(button_width("Apply"));
-    if (ImGui::Button("Apply###apply") && schedule) apply_policy(context, gs::with_layer_ks(map.base, router, map.moe_layers, schedule->ks));
+    if (ImGui::Button("Apply###apply") && schedule) apply_policy(context, gs::policy_of(map, router, *schedule));
     tooltip("Makes it the policy in force and runs the prompt again; Ctrl+Z goes back. The Layers panel changes single layers of it.");
     ImGui::EndDisabled();
     same_line_if_fits(button_width("Copy…"));

@@ -39,8 +39,6 @@ const char* title_of(SensitivityQuantity quantity, bool log_scale) {
     return "same top token";
 }
 
-double loss_of(gs::BudgetKind kind, const gs::PolicyScore& score) { return kind == gs::BudgetKind::kPerplexity ? score.perplexity : score.kl; }
-
 void SchedulePlans::set_map(std::shared_ptr<const gs::SensitivityMap> map) {
     if (map && !map->complete) map = nullptr;
     if (map == m_map) return;

@@ -58,7 +58,4 @@ private:
     bool m_is_new = false;
 };
 
-/// KL or perplexity, whichever the budget is about (KL for bytes).
-double loss_of(gs::BudgetKind kind, const gs::PolicyScore& score);
-
 }  // namespace app

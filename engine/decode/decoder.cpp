@@ -46,18 +46,14 @@ Decoder::~Decoder() = default;
 /// A back end's weights all at once, for it may keep those of the last call only.
 void Decoder::Impl::adopt_weights() {
     const ModelWeights& weights = shared.model->weights;
-    std::vector<const Ops*> done;
-    for (const auto& stage : stages) {
-        Ops& ops = *stage->ops;
-        if (std::find(done.begin(), done.end(), &ops) != done.end()) continue;
-        done.push_back(&ops);
+    for (Ops* ops : back_ends()) {
         std::vector<Weight> matrices, others;
         for (const auto& s : stages) {
-            if (s->ops.get() != &ops) continue;
+            if (s->ops.get() != ops) continue;
             for (const Weight& w : weights.matrices(s->first_layer, s->end_layer)) matrices.push_back(w);
             for (const Weight& w : weights.others(s->first_layer, s->end_layer)) others.push_back(w);
         }
-        for (const std::span<const std::byte> original : ops.adopt(matrices, others, shared.model)) shared.model->forget(original);
+        for (const std::span<const std::byte> original : ops->adopt(matrices, others, shared.model)) shared.model->forget(original);
     }
 }
 

@@ -39,9 +39,11 @@ bool BatchRouting::allocate(Ops& ops, size_t moe_layers, size_t n_rows, size_t e
     n_layers = moe_layers;
     n_experts = experts;
     routers = ops.make_routers();
-    block = ops.make_readback(kFlagFloats + n_layers * n_rows * (3 * n_experts + 1));
+    block = ops.make_readback(most_floats(n_layers, n_rows, n_experts));
     return block != nullptr;
 }
+
+uint64_t BatchRouting::most_floats(uint64_t moe_layers, uint64_t n_rows, uint64_t experts) { return kFlagFloats + moe_layers * n_rows * (3 * experts + 1); }
 
 size_t BatchRouting::size(int n) const {
     return kFlagFloats + static_cast<size_t>(n) * n_layers * (n_experts + 1) + 2 * first_slot_of(static_cast<int>(n_layers), n);

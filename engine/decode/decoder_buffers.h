@@ -57,6 +57,8 @@ struct BatchRouting {
         const auto layers = static_cast<size_t>(m);
         return n == 1 ? layers * n_experts : static_cast<size_t>(first_slot[layers]) * static_cast<size_t>(n);
     }
+    /// What the block holds at most, in floats, of batches of n rows: every expert chosen in every layer.
+    static uint64_t most_floats(uint64_t moe_layers, uint64_t n_rows, uint64_t experts);
     /// What a batch of n rows takes of the block, in floats.
     size_t size(int n) const;
     /// Of the m-th MoE layer there in a batch of n rows, in the back end's memory.

@@ -2,11 +2,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "engine/decode/decoder_state.h"
 
 namespace gs {
+
+std::vector<Ops*> Decoder::Impl::back_ends() const {
+    std::vector<Ops*> all;
+    for (const auto& stage : stages)
+        if (std::find(all.begin(), all.end(), stage->ops.get()) == all.end()) all.push_back(stage->ops.get());
+    return all;
+}
 
 Ops& Decoder::ops() const { return *m_impl->stages.back()->ops; }
 
@@ -36,33 +42,18 @@ Precision Decoder::precision() const {
 }
 
 Result<void> Decoder::check() const {
-    for (const auto& stage : m_impl->stages) GS_TRY_VOID(stage->ops->check());
+    for (const Ops* ops : m_impl->back_ends()) GS_TRY_VOID(ops->check());
     return {};
 }
 
 std::vector<Ops::OpTime> Decoder::times() const {
     std::vector<Ops::OpTime> sum;
-    std::vector<const Ops*> seen;
-    for (const auto& stage : m_impl->stages) {
-        if (std::find(seen.begin(), seen.end(), stage->ops.get()) != seen.end()) continue;
-        seen.push_back(stage->ops.get());
-        for (const Ops::OpTime& time : stage->ops->times()) {
-            const auto same = std::find_if(sum.begin(), sum.end(), [&](const Ops::OpTime& t) { return std::strcmp(t.op, time.op) == 0; });
-            if (same == sum.end()) {
-                sum.push_back(time);
-                continue;
-            }
-            same->seconds += time.seconds;
-            same->calls += time.calls;
-            same->weight_bytes += time.weight_bytes;
-            same->products += time.products;
-        }
-    }
+    for (const Ops* ops : m_impl->back_ends()) add_times(sum, ops->times());
     return sum;
 }
 
 void Decoder::reset_times() {
-    for (const auto& stage : m_impl->stages) stage->ops->reset_times();
+    for (Ops* ops : m_impl->back_ends()) ops->reset_times();
 }
 
 }  // namespace gs

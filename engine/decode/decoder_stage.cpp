@@ -77,9 +77,9 @@ StageMemory stage_memory(const ModelSpec& spec, int first_layer, int end_layer, 
     StageMemory memory;
     for (const BufferPlan& p : plan_buffers(spec, first_layer, end_layer, kv_type, options)) (p.is_cache ? memory.kv_bytes : memory.work_bytes) += p.n_bytes();
     const auto n_moe = std::count_if(spec.moe_layers.begin(), spec.moe_layers.end(), [&](int l) { return l >= first_layer && l < end_layer; });
-    memory.work_bytes += static_cast<uint64_t>(n_moe) * static_cast<uint64_t>(std::min(options.max_batch, options.n_ctx)) *
-                         (3 * static_cast<uint64_t>(spec.router.n_experts) + 1) * sizeof(float);
-    memory.work_bytes += head_floats(spec, end_layer, options) * sizeof(float);
+    const auto u = [](auto n) { return static_cast<uint64_t>(n); };
+    const uint64_t routing = BatchRouting::most_floats(u(n_moe), u(std::min(options.max_batch, options.n_ctx)), u(spec.router.n_experts));
+    memory.work_bytes += (routing + head_floats(spec, end_layer, options)) * sizeof(float);
     return memory;
 }
 
@@ -128,7 +128,7 @@ void DecoderStage::take_hidden(const DecoderStage& before, int n_rows) {
 }
 
 Result<void> DecoderStage::run_layers(int begin, int end, int n_rows, int position, int first_row, const CancelFlag* cancel) {
-    routing.flag_is_clear = false;
+    routing.flag_is_clear = moe_layers.empty();
     for (int l = std::max(begin, first_layer); l < std::min(end, end_layer); ++l) {
         GS_TRY_VOID(poll(cancel));
         attention_block(l, n_rows, position);
@@ -141,7 +141,7 @@ Result<void> DecoderStage::run_layers(int begin, int end, int n_rows, int positi
 Result<void> DecoderStage::run_step(std::span<const int32_t> id, int position, bool with_head, const CancelFlag* cancel) {
     Result<void> ran;
     const bool has_head = with_head && is_last();
-    routing.flag_is_clear = false;   // by a repeated step too
+    routing.flag_is_clear = moe_layers.empty();   // a repeated step calls nothing
     ops->step({.maker = this, .variant = 2 * has_head + shared.long_context}, id, position, [&] {
         if (first_layer == 0) embed(id);
         ran = run_layers(first_layer, end_layer, 1, position, 0, cancel);
@@ -167,7 +167,7 @@ void DecoderStage::clear_nonfinite() {
 }
 
 bool DecoderStage::found_nonfinite() {
-    if (moe_layers.empty() || routing.flag_is_clear) return false;
+    if (routing.flag_is_clear) return false;
     routing.flag_is_clear = std::bit_cast<int32_t>(routing.block->end()[0]) == 0;
     return !routing.flag_is_clear;
 }

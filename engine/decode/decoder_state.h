@@ -21,6 +21,8 @@ struct Decoder::Impl {
     const ModelSpec& spec() const { return shared.model->spec; }
     size_t stage_index(int layer) const;
     DecoderStage& stage_of(int layer) const { return *stages[stage_index(layer)]; }
+    /// Those of all stages, each once.
+    std::vector<Ops*> back_ends() const;
     /// The stages' weights to their back ends.
     void adopt_weights();
     void choose_divisors(int end_position);

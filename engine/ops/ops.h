@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/core/result.h"
@@ -235,10 +236,26 @@ public:
         double seconds = 0;
         uint64_t calls = 0, weight_bytes = 0;
         uint64_t products = 0;         ///< multiplications with weights
+        OpTime& operator+=(const OpTime& more) {
+            seconds += more.seconds;
+            calls += more.calls;
+            weight_bytes += more.weight_bytes;
+            products += more.products;
+            return *this;
+        }
     };
     virtual std::vector<OpTime> times() const { return {}; }
     virtual void reset_times() {}
 };
+
+/// Of more runs, or of another back end: by op.
+inline void add_times(std::vector<Ops::OpTime>& sum, std::span<const Ops::OpTime> more) {
+    for (const Ops::OpTime& time : more) {
+        const auto same = std::find_if(sum.begin(), sum.end(), [&](const Ops::OpTime& t) { return std::string_view(t.op) == time.op; });
+        if (same == sum.end()) sum.push_back(time);
+        else *same += time;
+    }
+}
 
 struct OpsOptions {
     int n_threads = 0;                 ///< 0 = all cores this process may use

@@ -181,9 +181,7 @@ Result<std::vector<PolicyScore>> score_policies(Decoder& decoder, std::span<cons
                                                 std::span<const Policy> policies, const EvaluateOptions& options, const ScoreProgress& progress,
                                                 const CancelFlag* cancel) {
     GS_CHECK(options.window >= 1, "a window holds at least one token");
-    if (ids.size() < 2)
-        return Error{ErrorKind::kInput, "text_too_short", "The text is too short to score",
-                     fmt::format("it has {} tokens; each prediction needs one before it", ids.size()), "Give a text of at least a few words"};
+    if (ids.size() < 2) return text_too_short(ids.size());
     const ModelSpec& spec = decoder.model().spec;
     GS_TRY_VOID(reference.check(spec.router, spec.n_layers));
     for (const Policy& policy : policies) GS_TRY_VOID(policy.check(spec.router, spec.n_layers));

@@ -3,9 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "engine/decode/softmax_math.h"
 
 namespace gs {
+
+Error text_too_short(size_t n_tokens) {
+    return {ErrorKind::kInput, "text_too_short", "The text is too short to score",
+            fmt::format("it has {} tokens; each prediction needs one before it", n_tokens), "Give a text of at least a few words"};
+}
 
 RouteTally::RouteTally(int n_moe_layers, int n_tokens)
     : m_n_tokens(n_tokens), m_ids(static_cast<size_t>(n_moe_layers) * static_cast<size_t>(n_tokens)) {}

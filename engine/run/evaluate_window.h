@@ -12,6 +12,9 @@ namespace gs {
 /// Tokens per forward pass: small enough for live progress, large enough to share weight reads.
 inline constexpr int kPassTokens = 64;
 
+/// kInput "text_too_short": fewer than two tokens.
+Error text_too_short(size_t n_tokens);
+
 /// Chosen experts of every token and MoE layer of a window, and sums over all of them.
 class RouteTally final : public RouteSink {
 public:

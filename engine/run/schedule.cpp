@@ -43,6 +43,8 @@ const char* name_of(BudgetKind kind) {
     return names[static_cast<size_t>(kind)];
 }
 
+double loss_of(BudgetKind kind, const PolicyScore& score) { return kind == BudgetKind::kPerplexity ? score.perplexity : score.kl; }
+
 Result<Budget> Budget::parse(const std::string& text) {
     Budget budget;
     const size_t equals = text.find('=');
@@ -136,8 +138,7 @@ LayerSchedule SchedulePlanner::at(int total) const {
 int SchedulePlanner::total_for(const Budget& budget) const {
     GS_CHECK((budget.kind == BudgetKind::kPerplexity) == (m_kind == BudgetKind::kPerplexity), "the planner minimises another loss");
     if (budget.kind != BudgetKind::kBytes) return m_allocation.cheapest(excess_limit(m_map, budget));
-    constexpr double kRounding = 1e-9;           // bytes are sums of products in f64
-    const double most = (budget.limit * (1 + kRounding) - m_map.dense_bytes) / m_map.expert_bytes;
+    const double most = (budget.limit * (1 + kByteRounding) - m_map.dense_bytes) / m_map.expert_bytes;
     return most < m_allocation.min_total() ? -1 : static_cast<int>(std::min<double>(most, m_allocation.max_total()));
 }
 
@@ -150,6 +151,10 @@ Prediction SchedulePlanner::predict(std::span<const int> ks) const {
         n_used += ks[static_cast<size_t>(m)];
     }
     return {.kl = kl, .perplexity = std::exp(nll), .bytes_per_token = m_map.dense_bytes + n_used * m_map.expert_bytes};
+}
+
+Policy policy_of(const SensitivityMap& map, const RouterSpec& spec, const LayerSchedule& schedule) {
+    return with_layer_ks(map.base, spec, map.moe_layers, schedule.ks);
 }
 
 std::string override_kv_line(const ModelSpec& spec, int k) { return fmt::format("--override-kv {}.expert_used_count=int:{}", spec.architecture, k); }

@@ -18,6 +18,11 @@ namespace gs {
 enum class BudgetKind : uint8_t { kKl, kPerplexity, kBytes };
 const char* name_of(BudgetKind kind);                ///< "kl", "perplexity", "bytes"
 
+/// What a budget is about, or what is to be small under it: KL, or perplexity for that kind.
+double loss_of(BudgetKind kind, const PolicyScore& score);
+/// Share by which weight bytes, sums of products in f64, may differ and be the same.
+inline constexpr double kByteRounding = 1e-9;
+
 struct Budget {
     BudgetKind kind = BudgetKind::kKl;
     double limit = 0;                                ///< at most: nats, perplexity, weight bytes per token
@@ -78,6 +83,9 @@ private:
     BudgetKind m_kind;
     LayerAllocation m_allocation;
 };
+
+/// The map's base policy with the k of a schedule in every layer.
+Policy policy_of(const SensitivityMap& map, const RouterSpec& spec, const LayerSchedule& schedule);
 
 /// Column of the best single k of the map that keeps the budget as measured: fewest bytes under a loss budget, smallest KL under a bytes budget; -1: none.
 int best_uniform(const SensitivityMap& map, const Budget& budget);

@@ -11,7 +11,6 @@ namespace gs {
 namespace {
 
 constexpr int kMostRuns = 12;                        // bisection ends earlier for all but the largest models
-constexpr double kRounding = 1e-9;                   // bytes are sums of products in f64
 
 bool keeps(const Budget& budget, const PolicyScore& score) {
     switch (budget.kind) {
@@ -19,16 +18,13 @@ bool keeps(const Budget& budget, const PolicyScore& score) {
         case BudgetKind::kPerplexity: return score.perplexity <= budget.limit;
         case BudgetKind::kBytes: break;
     }
-    return score.bytes_per_token <= budget.limit * (1 + kRounding);
+    return score.bytes_per_token <= budget.limit * (1 + kByteRounding);
 }
-
-/// The loss that a budget is about, or that is to be small under it.
-double loss_of(const Budget& budget, const PolicyScore& score) { return budget.kind == BudgetKind::kPerplexity ? score.perplexity : score.kl; }
 
 /// < 0: a is better within the budget, > 0: b is, 0: neither.
 double compare(const Budget& budget, const PolicyScore& a, const PolicyScore& b) {
-    const double bytes = a.bytes_per_token - b.bytes_per_token, loss = loss_of(budget, a) - loss_of(budget, b);
-    const double more_bytes = std::abs(bytes) > kRounding * b.bytes_per_token ? bytes : 0;
+    const double bytes = a.bytes_per_token - b.bytes_per_token, loss = loss_of(budget.kind, a) - loss_of(budget.kind, b);
+    const double more_bytes = std::abs(bytes) > kByteRounding * b.bytes_per_token ? bytes : 0;
     const double first = budget.kind == BudgetKind::kBytes ? loss : more_bytes;
     return first != 0 ? first : budget.kind == BudgetKind::kBytes ? more_bytes : loss;
 }
@@ -46,9 +42,7 @@ private:
     Result<size_t> run(int total);
     Result<size_t> search(int total);
     Result<std::vector<PolicyScore>> score(std::span<const Policy> policies, int timed_tokens);
-    Policy policy_of(const LayerSchedule& schedule) const {
-        return with_layer_ks(m_map.base, m_decoder.model().spec.router, m_map.moe_layers, schedule.ks);
-    }
+    Policy policy_of(const LayerSchedule& schedule) const { return gs::policy_of(m_map, m_decoder.model().spec.router, schedule); }
     void compare_with_uniform(ScheduleResult& result) const;
 
     Decoder& m_decoder;
@@ -177,9 +171,9 @@ std::string ScheduleResult::verdict_text() const {
         return fmt::format("{}{}ithin {} per token its KL is {:.4f} nats, that of k = {} in every layer {:.4f}.", begin, wins ? "W" : "w", megabytes(budget.limit), verified.kl,
                            uniform_k, uniform->kl);
     const double saved = 1 - verified.bytes_per_token / uniform->bytes_per_token;
-    if (std::abs(saved) <= kRounding)
+    if (std::abs(saved) <= kByteRounding)
         return fmt::format("{}{}t the same {} per token its {} is {:.4f}, that of k = {} in every layer {:.4f}.", begin, wins ? "A" : "a", megabytes(verified.bytes_per_token),
-                           name_of(budget.kind), loss_of(budget, verified), uniform_k, loss_of(budget, *uniform));
+                           name_of(budget.kind), loss_of(budget.kind, verified), uniform_k, loss_of(budget.kind, *uniform));
     return fmt::format("{}{}t keeps the budget with {} per token; k = {} in every layer needs {}: {:.2f} % {}.", begin, wins ? "I" : "i", megabytes(verified.bytes_per_token), uniform_k,
                        megabytes(uniform->bytes_per_token), 100 * std::abs(saved), wins ? "saved" : "more");
 }

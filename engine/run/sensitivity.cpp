@@ -239,9 +239,7 @@ Result<SensitivityMap> measure_sensitivity(Decoder& decoder, std::span<const int
     const ModelSpec& spec = model.spec;
     if (!spec.is_moe())
         return Error{ErrorKind::kInput, "dense_model", "There is no k to change", "this model is dense: it has no routed experts", "Use an MoE model"};
-    if (ids.size() < 2)
-        return Error{ErrorKind::kInput, "text_too_short", "The text is too short to score",
-                     fmt::format("it has {} tokens; each prediction needs one before it", ids.size()), "Give a text of at least a few words"};
+    if (ids.size() < 2) return text_too_short(ids.size());
     GS_TRY_VOID(base.check(spec.router, spec.n_layers));
     SensitivityMap map{.base = base, .model_hash = model.hash, .moe_layers = spec.moe_layers};
     map.ids.assign(ids.begin(), ids.end());

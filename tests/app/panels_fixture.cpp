@@ -1,5 +1,7 @@
 #include "tests/app/panels_fixture.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 
 #include "app/views/policy_edit.h"
@@ -101,6 +103,14 @@ void PanelStage::click(View& view, ImVec2 at) {
     frames(view, 2);
     ImGui::GetIO().AddMouseButtonEvent(0, false);
     frames(view, 2);
+}
+
+void PanelStage::expect_drawn_inside() const {
+    EXPECT_GT(n_vertices, 100);
+    EXPECT_GE(drawn_low.x, 0);
+    EXPECT_GE(drawn_low.y, 0);
+    EXPECT_LE(drawn_high.x, m_size.x);
+    EXPECT_LE(drawn_high.y, m_size.y);
 }
 
 }  // namespace app::test

@@ -41,6 +41,8 @@ public:
     int n_vertices = 0;
     /// Smallest and largest corner of everything drawn, clipping applied.
     ImVec2 drawn_low, drawn_high;
+    /// Something was drawn, and nothing outside the window.
+    void expect_drawn_inside() const;
     /// What ImGui's own items said (its log): labels and texts, not what a widget draws by itself.
     std::string text;
 

@@ -1,19 +1,13 @@
 // A device that is lost, or has no more memory, in the middle of a run: the run stays on screen, and the engine starts again when it is told to.
 #include "engine/ops/cuda/cuda_engine.h"
 #include "engine/run/plan_layers.h"
-#include "engine/run/session.h"
 #include "tests/cuda_emulation/emulation.h"
-#include "tests/decode/decoder_fixture.h"
+#include "tests/run/session_fixture.h"
 
 namespace gs {
 namespace {
 
 using namespace test;
-using State = std::shared_ptr<const SessionState>;
-
-RunRequest request(const std::string& prompt, int n = 8) {
-    return {.prompt = prompt, .mode = PromptMode::kRaw, .max_new_tokens = n, .sampler = {.temperature = 0}};
-}
 
 /// What happens on the run thread before the device routes for the n-th time from now.
 struct Mishap {
@@ -49,7 +43,7 @@ protected:
         cuda_emulation::set_device({});
     }
     State idle() {
-        EXPECT_TRUE(session->wait_idle(120));
+        EXPECT_TRUE(session->wait_idle(kPatience));
         return session->latest();
     }
     static bool has_notice(const SessionState& state, const std::string& code) {

@@ -84,9 +84,9 @@ inline void add_super(const InputView& x, int b, const uint8_t* blocks, size_t r
             totals[r].minima = _mm512_fmadd_ps(scales[r], _mm512_load_ps(super.sum32), totals[r].minima);
         const float* input_scales = kType == TensorType::kQ4_K ? super.scale_nibbles : S::kRun == 16 ? super.scale16 : super.scale32;
         if constexpr (S::kValues == kSuper) scales[r] = _mm512_mul_ps(scales[r], _mm512_load_ps(input_scales));
-        if constexpr (kMinimaBehindScales<kType>) add_spread<kType>(x.spreads[b], block, scales[r], totals[r]);
+        if constexpr (kHasSpread<kType>) add_spread<kType>(x.spreads[b], block, scales[r], totals[r]);
     }
-    if constexpr (!kMinimaBehindScales<kType>)
+    if constexpr (!kHasSpread<kType>)
         add_quarters<kType, kRows, 0>(x.pairs + S::kQuarters * b, x.lanes + S::kQuarters * b, open, scales, totals);
 }
 

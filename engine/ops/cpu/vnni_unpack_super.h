@@ -100,6 +100,10 @@ inline __m512i load_quarter(const uint8_t* block) {
     }
 }
 
+/// The types that spread_values() gives: a byte of theirs holds four bits of one run and four of the next.
+template <TensorType kType>
+constexpr bool kHasSpread = kType == TensorType::kQ4_K || kType == TensorType::kQ5_K;
+
 /// Values 8 kVector .. 8 kVector + 7 of each of the eight runs, as SpreadInput has them: a byte holds a value of one run and one of the next, so each
 /// eight bytes are taken twice. Q4_K leaves upper nibbles where they are: sixteen times their value.
 template <TensorType kType, int kVector>
