@@ -21,9 +21,12 @@ gs::Result<std::string> text_of(const TextOptions& options) {
     return bundled_text(options.domain);
 }
 
-gs::Result<std::vector<int32_t>> text_ids(const gs::Model& model, const TextOptions& options) {
+std::string name_of(const TextOptions& options) { return !options.domain.empty() ? options.domain : options.file; }
+
+gs::Result<std::vector<int32_t>> text_ids(const gs::Model& model, const TextOptions& options, int* n_tokens) {
     GS_TRY(const std::string text, text_of(options));
     std::vector<int32_t> ids = tokenize_text(model, text);
+    if (n_tokens) *n_tokens = static_cast<int>(ids.size());
     if (static_cast<int>(ids.size()) > options.max_tokens) ids.resize(static_cast<size_t>(options.max_tokens));
     return ids;
 }

@@ -16,7 +16,9 @@ struct TextOptions {
 void add_text_options(CLI::App& command, TextOptions& options);
 /// Errors: those of read_text, kUsage "unknown_domain".
 gs::Result<std::string> text_of(const TextOptions& options);
-/// Its tokens, at most max_tokens of them.
-gs::Result<std::vector<int32_t>> text_ids(const gs::Model& model, const TextOptions& options);
+/// Its tokens, at most max_tokens of them. n_tokens: how many there are in all; may be null.
+gs::Result<std::vector<int32_t>> text_ids(const gs::Model& model, const TextOptions& options, int* n_tokens = nullptr);
+/// Of the sample or the file; empty for a text of the command line.
+std::string name_of(const TextOptions& options);
 
 }  // namespace app

@@ -7,12 +7,12 @@
 
 namespace app {
 
-void add_tune_options(CLI::App& command, TuneOptions& options) {
-    options.text.max_tokens = 512;
+void add_tune_options(CLI::App& command, TuneOptions& options, const char* about_policy, const char* about_ks, int max_tokens) {
+    options.text.max_tokens = max_tokens;
     add_engine_options(command, options.engine);
     add_text_options(command, options.text);
-    command.add_option("--policy", options.policy, "base policy; k of one layer at a time is changed")->capture_default_str();
-    command.add_option("--ks", options.ks, "values of k: all, or a list such as 1,2,4-6 (default: all of 8 experts, else up to the native k, and 1.5, 2 and 4 times it)");
+    command.add_option("--policy", options.policy, about_policy)->capture_default_str();
+    command.add_option("--ks", options.ks, about_ks);
     command.add_option("--window", options.window, "tokens per window")->check(CLI::Range(2, 1 << 20))->capture_default_str();
 }
 
@@ -35,7 +35,7 @@ gs::Result<gs::SensitivityMap> measure_map(gs::Decoder& decoder, const TuneOptio
     const auto progress = [](const gs::SensitivityMap&, double fraction) { show_progress("map", fraction); };
     auto map = gs::measure_sensitivity(decoder, ids, base, ks, {.window = o.window}, progress, &interrupt_flag());
     clear_progress();
-    if (map) map->text_name = !o.text.domain.empty() ? o.text.domain : o.text.file;
+    if (map) map->text_name = name_of(o.text);
     return map;
 }
 

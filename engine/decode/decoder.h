@@ -97,6 +97,10 @@ public:
     };
     Result<Probe> probe(int32_t id, int position, int moe_layer, const CancelFlag* cancel = nullptr);
 
+    /// Routed output [T, D] of one MoE layer under the policy in force, on what its router reads (Tap::kRouterInput) for T tokens, at most max_batch of them:
+    /// the same hidden states under one policy after another. No shared expert is in it. Cache, sink and tap are left alone. Errors: kCancelled.
+    Result<void> routed_output(int moe_layer, std::span<const float> router_input, std::span<float> out, const CancelFlag* cancel = nullptr);
+
     int n_ctx() const;
     uint64_t kv_bytes() const;
     uint64_t work_bytes() const;

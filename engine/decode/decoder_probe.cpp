@@ -1,4 +1,4 @@
-// One token seen by every expert of one layer, for the gating comparison.
+// Layers asked beside a run: one token seen by every expert of one layer, for the gating comparison; many tokens through one layer's router and experts.
 #include <utility>
 #include <vector>
 
@@ -95,6 +95,30 @@ Result<Decoder::Probe> DecoderStage::probe(int l, int position) {
         }
     }
     return probe;
+}
+
+void DecoderStage::routed_output(int l, std::span<const float> router_input, std::span<float> out) {
+    const int n_rows = static_cast<int>(router_input.size() / static_cast<size_t>(spec().n_embd)), m = moe_row(l);
+    ops->write(router_input.data(), normed.data(), router_input.size());
+    router_linear(l, n_rows);
+    RouteCall route = routing.call(m, n_rows);
+    route.layer = local(l);
+    ops->route(route);
+    ops->moe({.x = normed.rows(n_rows), .experts = &layer(l).experts, .ids = route.ids, .weights = route.weights, .n_used = route.n_used, .k_stride = route.k_stride,
+              .weigh_input = spec().router.weigh_input, .out = sub.rows(n_rows), .k_most = routing.k[static_cast<size_t>(m)]});
+    ops->read(sub.data(), out.data(), out.size());
+}
+
+Result<void> Decoder::routed_output(int moe_layer, std::span<const float> router_input, std::span<float> out, const CancelFlag* cancel) {
+    Impl& impl = *m_impl;
+    const auto width = static_cast<size_t>(impl.spec().n_embd);
+    GS_CHECK(moe_layer >= 0 && moe_layer < static_cast<int>(impl.spec().moe_layers.size()), "no such MoE layer");
+    GS_CHECK(!out.empty() && out.size() == router_input.size() && out.size() % width == 0 && out.size() / width <= static_cast<size_t>(impl.shared.max_batch),
+             "whole rows, at most a batch of them");
+    GS_TRY_VOID(poll(cancel));
+    const int l = impl.spec().moe_layers[static_cast<size_t>(moe_layer)];
+    impl.stage_of(l).routed_output(l, router_input, out);
+    return impl.stage_of(l).ops->check();
 }
 
 Result<Decoder::Probe> Decoder::probe(int32_t id, int position, int moe_layer, const CancelFlag* cancel) {

@@ -86,6 +86,9 @@ struct DecoderStage {
     /// x's only row, at `position`, through layer l up to its router, and from there through every expert.
     Result<Decoder::Probe> probe(int l, int position);
 
+    /// [T, D] that the router of layer l reads, and the sum of its experts' outputs, on the host.
+    void routed_output(int l, std::span<const float> router_input, std::span<float> out);
+
     Result<void> allocate();
     Error out_of_memory(uint64_t more_bytes = 0) const;
     void tap_rows(Tap what, int l, int first_row, Rows rows);

@@ -21,26 +21,38 @@ struct PolicyScore {
     double mean_sum_weights = 0;             ///< mean Σ applied weights
     double tokens_per_s = 0;                 ///< decode speed measured on `timed_tokens` single-token steps; 0 if not asked for
     double bytes_per_token = 0;
+
+    // Standard errors of the means, positions taken as independent; 0 while there are fewer than two.
+    double nll_se = 0;                       ///< of the mean negative log-likelihood; times perplexity: of the perplexity
+    double kl_se = 0, top1_se = 0;
+    double tokens_per_s_se = 0;
+    double excess_nll = 0, excess_nll_se = 0;   ///< NLL minus the reference's at the same positions, nats: exp is the ratio of perplexities
+    int n_timed = 0;                         ///< steps behind tokens_per_s
+
+    // Relative error of each MoE layer's routed output, ‖y − y_native‖ / ‖y_native‖, on the hidden states of the native run; empty if not asked for.
+    std::vector<double> layer_error, layer_error_se;   ///< [M] means over n_error_tokens tokens of the text
+    double mean_layer_error = 0, mean_layer_error_se = 0;   ///< over layers, then over tokens
+    int n_error_tokens = 0;
+
+    double perplexity_se() const { return perplexity * nll_se; }
 };
 
 struct EvaluateOptions {
     int first_scored = 0;                    ///< skip the prompt wrapper, for example
     int window = 512;                        ///< tokens per independent window; the cache starts empty at each
     int timed_tokens = 0;                    ///< single-token decode steps to time per policy
+    int error_tokens = 0;                    ///< tokens, evenly spaced over the text, whose layer errors are computed; the reference must be native
 };
 
-/// Partial results as they come: the policies begun, over the windows done so far; called from the working thread after every few tokens.
+/// Partial results as they come: the policies begun, over the tokens done so far; called from the working thread after every few tokens.
 using ScoreProgress = std::function<void(const std::vector<PolicyScore>& done, double fraction)>;
 
 /// Scores each policy against `reference` (itself not in the list unless given). Reference logits are computed once per window and kept:
-/// window x V floats. Overwrites the decoder's cache, policy, sink and logit function.
+/// window x V floats; for layer errors twice error_tokens x M x D besides. Overwrites the decoder's cache, policy, sink, tap and logit function.
 /// Errors: kInput "text_too_short" (fewer than 2 tokens), kUsage "bad_policy", kRun "out_of_memory", kCancelled, those of Decoder.
 Result<std::vector<PolicyScore>> score_policies(Decoder& decoder, std::span<const int32_t> ids, const Policy& reference,
                                                 std::span<const Policy> policies, const EvaluateOptions& options,
                                                 const ScoreProgress& progress = {}, const CancelFlag* cancel = nullptr);
-
-/// k = 1..E under `topk`, the weight rule, temperature and layers of `base` kept.
-std::vector<Policy> sweep_policies(const Policy& base, int n_experts);
 
 /// A run re-done under another policy: both texts, and the first text scored under both (teacher-forced).
 struct PolicyComparison {

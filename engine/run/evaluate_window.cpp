@@ -53,10 +53,25 @@ double kl_divergence(const LogProbs& p, const LogProbs& q) {
     return std::max(sum, 0.0);   // rounding can leave a tiny negative sum
 }
 
+void RunningMean::add(double value) {
+    const double off = value - mean;
+    mean += off / static_cast<double>(++n);
+    squares += off * (value - mean);
+}
+
+double RunningMean::standard_error() const { return n < 2 ? 0 : std::sqrt(squares / static_cast<double>(n - 1) / static_cast<double>(n)); }
+
+double NextTokenTotals::top1_standard_error() const {
+    const double p = top1_agreement();
+    return n_scored < 2 ? 0 : std::sqrt(p * (1 - p) / static_cast<double>(n_scored - 1));
+}
+
 void NextTokenTotals::add(const LogProbs& reference, std::span<const float> logits, int32_t next) {
     const LogProbs q(logits);
-    nll -= q.of(static_cast<size_t>(next));
-    kl += kl_divergence(reference, q);
+    const double loss = -q.of(static_cast<size_t>(next));
+    nll.add(loss);
+    excess_nll.add(loss + reference.of(static_cast<size_t>(next)));
+    kl.add(kl_divergence(reference, q));
     n_same_top += reference.best == q.best;
     ++n_scored;
 }

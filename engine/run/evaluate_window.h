@@ -50,16 +50,29 @@ struct LogProbs {
 /// KL(p ‖ q) in nats; exactly 0 for equal logits.
 double kl_divergence(const LogProbs& p, const LogProbs& q);
 
-/// Sums over the scored positions of a text; their means are what a policy costs.
+/// Mean of values that come one at a time, and its standard error (Welford 1962).
+struct RunningMean {
+    int64_t n = 0;
+    double mean = 0, squares = 0;            ///< squares: Σ (value − mean)²
+
+    void add(double value);
+    /// sqrt(sample variance / n), as for independent values; 0 for fewer than two.
+    double standard_error() const;
+};
+
+/// Means over the scored positions of a text: what a policy costs.
 struct NextTokenTotals {
-    double nll = 0, kl = 0;                  ///< nats: -log q(next token), KL(reference ‖ q)
+    RunningMean nll, kl;                     ///< nats: -log q(next token), KL(reference ‖ q)
+    RunningMean excess_nll;                  ///< nll minus the reference's at the same position
     int64_t n_scored = 0, n_same_top = 0;
 
     /// One position: the reference's prediction, the logits under the policy, and the token that does follow.
     void add(const LogProbs& reference, std::span<const float> logits, int32_t next);
-    double mean_nll() const { return n_scored > 0 ? nll / static_cast<double>(n_scored) : 0; }
-    double mean_kl() const { return n_scored > 0 ? kl / static_cast<double>(n_scored) : 0; }
+    double mean_nll() const { return nll.mean; }
+    double mean_kl() const { return kl.mean; }
     double top1_agreement() const { return n_scored > 0 ? static_cast<double>(n_same_top) / static_cast<double>(n_scored) : 0; }
+    /// Of top1_agreement(): sqrt(p (1 - p) / (n - 1)).
+    double top1_standard_error() const;
 };
 
 }  // namespace gs

@@ -111,6 +111,7 @@ struct ScheduleResult {
     ScheduleVerdict verdict = ScheduleVerdict::kNeither;
     std::vector<ScheduleTrial> trials;               ///< every schedule that was run, in that order
     int n_tokens = 0;
+    bool given = false;                              ///< not searched for: it was asked for as it is
 
     /// One sentence: which of the two is better, by how much, or that the schedule loses.
     std::string verdict_text() const;
@@ -123,6 +124,11 @@ using ScheduleProgress = std::function<void(int n_runs, double fraction_of_run)>
 /// Errors: kUsage "budget_too_tight" with the nearest that is possible, "map_incomplete", kInput "wrong_model", those of score_policies.
 Result<ScheduleResult> find_schedule(Decoder& decoder, const SensitivityMap& map, const Budget& budget, int timed_tokens = 0,
                                      const ScheduleProgress& progress = {}, const CancelFlag* cancel = nullptr);
+
+/// One schedule as it is: predicted, run on the map's text, and beside the best single k for the budget. ks: [M], each among the map's.
+/// Errors: kUsage "bad_schedule", those of find_schedule but for "budget_too_tight".
+Result<ScheduleResult> check_schedule(Decoder& decoder, const SensitivityMap& map, const Budget& budget, std::span<const int> ks, int timed_tokens = 0,
+                                      const ScheduleProgress& progress = {}, const CancelFlag* cancel = nullptr);
 
 /// The option that gives other engines this k: llama.cpp's --override-kv ARCH.expert_used_count=int:K. They know no k of single layers.
 std::string override_kv_line(const ModelSpec& spec, int k);

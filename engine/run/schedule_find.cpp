@@ -35,11 +35,14 @@ public:
         : m_decoder(decoder), m_map(map), m_budget(budget), m_planner(map, budget.kind == BudgetKind::kPerplexity ? budget.kind : BudgetKind::kKl),
           m_progress(progress), m_cancel(cancel) {}
     Result<ScheduleResult> find(int timed_tokens);
+    Result<ScheduleResult> check(std::span<const int> ks, int timed_tokens);
 
 private:
     Error too_tight() const;
     /// Runs the best schedule of at most that total, unless it has been run; its index in trials.
-    Result<size_t> run(int total);
+    Result<size_t> run(int total) { return run(m_planner.at(total)); }
+    Result<size_t> run(LayerSchedule schedule);
+    Result<ScheduleResult> result_of(size_t trial, int timed_tokens);
     Result<size_t> search(int total);
     Result<std::vector<PolicyScore>> score(std::span<const Policy> policies, int timed_tokens);
     Policy policy_of(const LayerSchedule& schedule) const { return gs::policy_of(m_map, m_decoder.model().spec.router, schedule); }
@@ -76,8 +79,7 @@ Result<std::vector<PolicyScore>> Finder::score(std::span<const Policy> policies,
     return score_policies(m_decoder, m_map.ids, Policy{}, policies, options, report, m_cancel);
 }
 
-Result<size_t> Finder::run(int total) {
-    LayerSchedule schedule = m_planner.at(total);
+Result<size_t> Finder::run(LayerSchedule schedule) {
     const auto known = std::find_if(m_trials.begin(), m_trials.end(), [&](const ScheduleTrial& t) { return t.schedule.ks == schedule.ks; });
     if (known != m_trials.end()) return static_cast<size_t>(known - m_trials.begin());
     const Policy policy = policy_of(schedule);
@@ -128,6 +130,17 @@ Result<ScheduleResult> Finder::find(int timed_tokens) {
     const int total = m_planner.total_for(m_budget);
     if (total < 0) return too_tight();
     GS_TRY(const size_t best, search(total));
+    return result_of(best, timed_tokens);
+}
+
+Result<ScheduleResult> Finder::check(std::span<const int> ks, int timed_tokens) {
+    GS_TRY(const size_t trial, run(LayerSchedule{.ks = {ks.begin(), ks.end()}, .predicted = m_planner.predict(ks)}));
+    GS_TRY(ScheduleResult result, result_of(trial, timed_tokens));
+    result.given = true;
+    return result;
+}
+
+Result<ScheduleResult> Finder::result_of(size_t best, int timed_tokens) {
     ScheduleResult result{.budget = m_budget, .policy = policy_of(m_trials[best].schedule), .schedule = m_trials[best].schedule};
     result.verified = m_trials[best].measured;
     result.within = m_trials[best].within;
@@ -161,10 +174,11 @@ int best_uniform(const SensitivityMap& map, const Budget& budget) {
 }
 
 std::string ScheduleResult::verdict_text() const {
-    if (verdict == ScheduleVerdict::kNeither) return "No schedule that was run keeps the budget, and no single k does.";
+    if (verdict == ScheduleVerdict::kNeither) return given ? "This schedule does not keep the budget, and no single k does." : "No schedule that was run keeps the budget, and no single k does.";
     if (!uniform) return "Only the schedule keeps the budget: no single k of the map does.";
     if (verdict == ScheduleVerdict::kSame) return fmt::format("The schedule is no better than k = {} in every layer: same bytes, same loss.", uniform_k);
-    if (!within) return fmt::format("The schedule loses: no schedule that was run keeps the budget, k = {} in every layer does.", uniform_k);
+    if (!within)
+        return fmt::format("The schedule loses: {} the budget, k = {} in every layer does.", given ? "it does not keep" : "no schedule that was run keeps", uniform_k);
     const bool wins = verdict == ScheduleVerdict::kSchedule;
     const std::string begin = wins ? "" : "The schedule loses: ";
     if (budget.kind == BudgetKind::kBytes)
@@ -178,12 +192,27 @@ std::string ScheduleResult::verdict_text() const {
                        megabytes(uniform->bytes_per_token), 100 * std::abs(saved), wins ? "saved" : "more");
 }
 
-Result<ScheduleResult> find_schedule(Decoder& decoder, const SensitivityMap& map, const Budget& budget, int timed_tokens, const ScheduleProgress& progress,
-                                     const CancelFlag* cancel) {
+static Result<void> check_map(const Decoder& decoder, const SensitivityMap& map) {
     if (!map.complete) return Error{ErrorKind::kUsage, "map_incomplete", "There is no schedule yet", "the sensitivity map has not been measured to its end", "Measure it first"};
     if (map.model_hash != decoder.model().hash)
         return Error{ErrorKind::kInput, "wrong_model", "The map is of another model", "its figures say nothing about this one", "Measure the map of this model"};
+    return {};
+}
+
+Result<ScheduleResult> find_schedule(Decoder& decoder, const SensitivityMap& map, const Budget& budget, int timed_tokens, const ScheduleProgress& progress,
+                                     const CancelFlag* cancel) {
+    GS_TRY_VOID(check_map(decoder, map));
     return Finder(decoder, map, budget, progress, cancel).find(timed_tokens);
+}
+
+Result<ScheduleResult> check_schedule(Decoder& decoder, const SensitivityMap& map, const Budget& budget, std::span<const int> ks, int timed_tokens,
+                                      const ScheduleProgress& progress, const CancelFlag* cancel) {
+    GS_TRY_VOID(check_map(decoder, map));
+    const bool fits = static_cast<int>(ks.size()) == map.n_layers() && std::all_of(ks.begin(), ks.end(), [&](int k) { return map.column_of(k) >= 0; });
+    if (!fits)
+        return Error{ErrorKind::kUsage, "bad_schedule", "The schedule does not fit the map", fmt::format("it needs one of the map's k for each of {} layers", map.n_layers()),
+                     "Measure the map again, with every k that the schedule has"};
+    return Finder(decoder, map, budget, progress, cancel).check(ks, timed_tokens);
 }
 
 }  // namespace gs

@@ -31,12 +31,14 @@ void Session::set_policy(const Policy& policy) { m_impl->push({.kind = CommandKi
 void Session::request_gates(int token, int moe_layer) {
     m_impl->push({.kind = CommandKind::kGates, .token = token, .moe_layer = moe_layer});
 }
-void Session::request_sweep(const std::string& text, const Policy& base) {
-    m_impl->push({.kind = CommandKind::kSweep, .policy = base, .text = text});
+void Session::request_sweep(const SweepRequest& request) {
+    m_impl->push({.kind = CommandKind::kSweep, .sweep = request});
 }
 void Session::restart_engine() { m_impl->push({.kind = CommandKind::kRestartEngine}); }
 void Session::request_sensitivity(const SensitivityRequest& request) { m_impl->push({.kind = CommandKind::kSensitivity, .sensitivity = request}); }
-void Session::request_schedule(const Budget& budget) { m_impl->push({.kind = CommandKind::kSchedule, .budget = budget}); }
+void Session::request_schedule(const Budget& budget, std::vector<int> ks) {
+    m_impl->push({.kind = CommandKind::kSchedule, .budget = budget, .ks = std::move(ks)});
+}
 void Session::cancel() { m_impl->push({.kind = CommandKind::kCancel}); }
 
 // These change what is shown and nothing else, so they need not wait for the run thread.

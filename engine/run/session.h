@@ -21,6 +21,7 @@
 #include "engine/run/schedule.h"
 #include "engine/run/sensitivity.h"
 #include "engine/run/start_engine.h"
+#include "engine/run/sweep.h"
 
 namespace gs {
 
@@ -36,12 +37,6 @@ struct Notice {
     Error error;
 };
 
-struct SweepResult {
-    std::vector<PolicyScore> rows;                 ///< k ascending; fills in while it runs
-    int native_k = 0, n_tokens = 0;
-    bool complete = false;
-};
-
 /// Everything the window shows. Immutable; parts are shared between successive states.
 struct SessionState {
     uint64_t revision = 0;
@@ -54,7 +49,7 @@ struct SessionState {
     std::shared_ptr<const RunResult> previous;     ///< the run before it with the same prompt, for old beside new; or null
     std::shared_ptr<const PolicyComparison> comparison;   ///< previous (A) against run (B); null until computed
     std::shared_ptr<const GateComparison> gates;   ///< newest answer to request_gates
-    std::shared_ptr<const SweepResult> sweep;
+    std::shared_ptr<const SweepResult> sweep;      ///< fills in while it is measured; complete at the end, what there was when it was cancelled
     std::shared_ptr<const SensitivityMap> sensitivity;    ///< fills in while it is measured; complete at the end
     std::shared_ptr<const ScheduleResult> schedule;       ///< newest answer to request_schedule, of `sensitivity`
     std::optional<std::pair<std::filesystem::path, ModelEstimate>> estimate;   ///< answer to inspect_model, until loaded or dismissed
@@ -90,11 +85,12 @@ public:
     void stop();
     void set_policy(const Policy& policy);                        ///< between two tokens of a running run, and for later ones
     void request_gates(int token, int moe_layer);                 ///< of the run on screen; newest request wins
-    void request_sweep(const std::string& text, const Policy& base);
+    void request_sweep(const SweepRequest& request);
     /// Starts the engine anew for the model that is loaded, after a device was lost or had no more memory; then with fewer layers there.
     void restart_engine();
     void request_sensitivity(const SensitivityRequest& request);
-    void request_schedule(const Budget& budget);                  ///< of the map in the state; newest request wins
+    /// Of the map in the state; newest request wins. With ks, [M] of the map's, that schedule is run instead of a search for one.
+    void request_schedule(const Budget& budget, std::vector<int> ks = {});
     void cancel();                                                ///< whatever is going on: load, sweep, comparison
     void dismiss_estimate();
     void dismiss_notice(uint64_t id);

@@ -1,4 +1,4 @@
-// Measurements beside the run: gating comparison, sweep over k, comparison of two runs.
+// Measurements beside the run: gating comparison, comparison of two runs.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,7 +8,6 @@
 namespace gs {
 namespace {
 
-constexpr int kMaxSweepTokens = 2048;
 constexpr int kWindow = 512;
 
 /// Index of the first token of the runs that differs, the shorter one's end included; -1 when they are equal.
@@ -44,45 +43,6 @@ void Session::Impl::answer_gates(const Command& command) {
     if (!gates) return fail(gates.error());
     const auto answer = std::make_shared<const GateComparison>(std::move(*gates));
     edit([&](SessionState& s) { s.gates = answer; });
-}
-
-std::vector<int32_t> Session::Impl::text_to_score(const std::string& text, int max_tokens, const char* what) {
-    std::vector<int32_t> ids = model->tokenizer->encode(text, SpecialTokens::kAsText);
-    model->tokenizer->add_bos(ids);
-    if (ids.size() > static_cast<size_t>(max_tokens)) {
-        if (what)
-            post({.is_error = false, .error = {ErrorKind::kInput, "text_cut", fmt::format("{} uses the beginning of the text only", what),
-                                               fmt::format("it has {} tokens; the first {} are scored", ids.size(), max_tokens), ""}});
-        ids.resize(static_cast<size_t>(max_tokens));
-    }
-    return ids;
-}
-
-void Session::Impl::sweep(const Command& command) {
-    if (!need_engine("A sweep")) return;
-    if (!model->spec.is_moe())
-        return fail({ErrorKind::kUsage, "dense_model", "There is no k to sweep", "this model is dense: it has no routed experts", "Load an MoE model"});
-    begin(Activity::kSweeping);
-    const std::vector<int32_t> ids = text_to_score(command.text, kMaxSweepTokens, "The sweep");
-    Result<std::unique_ptr<Decoder>> scorer = make_scorer(std::min(kWindow, static_cast<int>(std::max<size_t>(ids.size(), 1))));
-    if (!scorer) return fail(scorer.error());
-    SweepResult result{.native_k = model->spec.router.n_used, .n_tokens = static_cast<int>(ids.size())};
-    const auto publish = [&](const std::vector<PolicyScore>& rows) {
-        result.rows = rows;
-        const auto shared = std::make_shared<const SweepResult>(result);
-        edit([&](SessionState& s) { s.sweep = shared; });
-    };
-    size_t n_shown = 0;
-    const auto progress = [&](const std::vector<PolicyScore>& rows, double fraction) {
-        if (rows.size() != n_shown) publish(rows);
-        n_shown = rows.size();
-        keep_up(CommandKind::kSweep, fraction, fmt::format("{:.0f} %", 100 * fraction));
-    };
-    const std::vector<Policy> policies = sweep_policies(command.policy, model->spec.router.n_experts);
-    const auto scores = score_policies(**scorer, ids, Policy{}, policies, {.window = kWindow, .timed_tokens = 16}, progress, &cancel_job);
-    if (!scores) return fail(scores.error());
-    result.complete = true;
-    publish(*scores);
 }
 
 /// The run on screen against its baseline, on the baseline's tokens.

@@ -24,10 +24,11 @@ struct Command {
     std::filesystem::path path;
     RunRequest request;
     Policy policy;
-    std::string text;
     int token = 0, moe_layer = 0;
+    SweepRequest sweep;
     SensitivityRequest sensitivity;
     Budget budget;
+    std::vector<int> ks;
 };
 
 /// True when `running` is pointless once `incoming` has been asked for: it is cancelled. kNone stands for a token being generated.
@@ -65,6 +66,7 @@ struct Session::Impl {
     int steps_left = 0;                          ///< tokens to generate although paused
     std::optional<RunRequest> last_request;
     std::shared_ptr<const RunResult> compare_with;   ///< baseline of the rerun going on
+    uint64_t next_sweep_id = 1;
     uint64_t next_run_id = 1, rerun_id = 0;      ///< rerun_id: the newest run that rerun_and_compare started
     uint64_t cached_run = 0;                     ///< run whose tokens the decoder's cache holds, and how many
     int cached_tokens = 0;
@@ -102,8 +104,8 @@ struct Session::Impl {
     void schedule(const Command& command);
     void compare();
 
-    /// Tokens of a text to be scored, BOS as the file asks. `what`: named in a notice where only its beginning is used; null: no notice.
-    std::vector<int32_t> text_to_score(const std::string& text, int max_tokens, const char* what);
+    /// The first tokens of a text to be scored, BOS as the file asks. n_tokens: how many there are in all; may be null.
+    std::vector<int32_t> text_to_score(const std::string& text, int max_tokens, int* n_tokens = nullptr);
     /// A decoder with a short context of its own, so that measuring leaves the run's cache alone.
     Result<std::unique_ptr<Decoder>> make_scorer(int n_ctx);
     /// Ready to compute; else says why not.

@@ -1,7 +1,8 @@
-// The sensitivity map and schedules made from it.
+// What a text loses: the sweep over k, the sensitivity map and schedules made from it.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "engine/run/session_impl.h"
 
@@ -11,15 +12,62 @@ namespace {
 constexpr int kWindow = 512;
 constexpr int kTimedTokens = 16;
 
+/// Between two publications of a sweep that only refine what is on screen.
+constexpr std::chrono::milliseconds kBetweenPublications{100};
+
 int context_of(size_t n_ids) { return std::min(kWindow, static_cast<int>(std::max<size_t>(n_ids, 1))); }
 
 }  // namespace
+
+std::vector<int32_t> Session::Impl::text_to_score(const std::string& text, int max_tokens, int* n_tokens) {
+    std::vector<int32_t> ids = model->tokenizer->encode(text, SpecialTokens::kAsText);
+    model->tokenizer->add_bos(ids);
+    if (n_tokens) *n_tokens = static_cast<int>(ids.size());
+    if (ids.size() > static_cast<size_t>(max_tokens)) ids.resize(static_cast<size_t>(max_tokens));
+    return ids;
+}
+
+void Session::Impl::sweep(const Command& command) {
+    if (!need_engine("A sweep")) return;
+    begin(Activity::kSweeping);
+    const SweepRequest& wanted = command.sweep;
+    int n_text_tokens = 0;
+    const std::vector<int32_t> ids = text_to_score(wanted.text, wanted.max_tokens, &n_text_tokens);
+    SweepPlan plan = wanted.plan;
+    plan.options.window = kWindow;
+    Result<std::unique_ptr<Decoder>> scorer = make_scorer(context_of(ids.size()));
+    if (!scorer) return fail(scorer.error());
+    const uint64_t id = next_sweep_id++;
+    const auto publish = [&](const SweepResult& result) {
+        const auto shared = std::make_shared<SweepResult>(result);
+        shared->id = id;
+        shared->text_name = wanted.text_name;
+        shared->n_text_tokens = n_text_tokens;
+        edit([&](SessionState& s) { s.sweep = shared; });
+    };
+    SweepResult newest;
+    std::chrono::steady_clock::time_point published;
+    const auto progress = [&](const SweepResult& so_far, double fraction) {
+        const auto now = std::chrono::steady_clock::now();
+        const bool is_new = so_far.complete || newest.plan.ks.empty() || so_far.rows.size() != newest.rows.size();
+        if (is_new || now - published > kBetweenPublications) {
+            publish(so_far);
+            published = now;
+        }
+        newest = so_far;
+        keep_up(CommandKind::kSweep, fraction, fmt::format("{:.0f} %", 100 * fraction));
+    };
+    const auto swept = measure_sweep(**scorer, ids, plan, progress, &cancel_job);
+    if (swept) return;
+    if (!newest.rows.empty()) publish(newest);   // what there is stays
+    fail(swept.error());
+}
 
 void Session::Impl::map_sensitivity(const Command& command) {
     if (!need_engine("A sensitivity map")) return;
     begin(Activity::kMapping);
     const SensitivityRequest& wanted = command.sensitivity;
-    const std::vector<int32_t> ids = text_to_score(wanted.text, wanted.max_tokens, nullptr);
+    const std::vector<int32_t> ids = text_to_score(wanted.text, wanted.max_tokens);
     Result<std::unique_ptr<Decoder>> scorer = make_scorer(context_of(ids.size()));
     if (!scorer) return fail(scorer.error());
     int n_cells = -1;
@@ -52,7 +100,9 @@ void Session::Impl::schedule(const Command& command) {
     const auto progress = [&](int n_runs, double fraction) {
         keep_up(CommandKind::kSchedule, fraction, fmt::format("run {}: {:.0f} %", n_runs + 1, 100 * fraction));
     };
-    const Result<ScheduleResult> found = find_schedule(**scorer, *map, command.budget, kTimedTokens, progress, &cancel_job);
+    const Result<ScheduleResult> found = command.ks.empty()
+                                             ? find_schedule(**scorer, *map, command.budget, kTimedTokens, progress, &cancel_job)
+                                             : check_schedule(**scorer, *map, command.budget, command.ks, kTimedTokens, progress, &cancel_job);
     if (!found) return fail(found.error());
     const auto shared = std::make_shared<const ScheduleResult>(*found);
     edit([&](SessionState& s) { s.schedule = shared; });

@@ -28,7 +28,60 @@ const char* name_of(ScheduleVerdict verdict) {
     return names[static_cast<size_t>(verdict)];
 }
 
+/// A column of a sweep's exports.
+struct SweepColumn {
+    const char* name;
+    double (*value)(const PolicyScore& score);
+};
+constexpr SweepColumn kSweepColumns[] = {
+    {"perplexity", [](const PolicyScore& s) { return s.perplexity; }},
+    {"perplexity_se", [](const PolicyScore& s) { return s.perplexity_se(); }},
+    {"excess_nll", [](const PolicyScore& s) { return s.excess_nll; }},
+    {"excess_nll_se", [](const PolicyScore& s) { return s.excess_nll_se; }},
+    {"kl", [](const PolicyScore& s) { return s.kl; }},
+    {"kl_se", [](const PolicyScore& s) { return s.kl_se; }},
+    {"top1_agreement", [](const PolicyScore& s) { return s.top1_agreement; }},
+    {"top1_agreement_se", [](const PolicyScore& s) { return s.top1_se; }},
+    {"mean_sum_weights", [](const PolicyScore& s) { return s.mean_sum_weights; }},
+    {"tokens_per_s", [](const PolicyScore& s) { return s.tokens_per_s; }},
+    {"tokens_per_s_se", [](const PolicyScore& s) { return s.tokens_per_s_se; }},
+    {"bytes_per_token", [](const PolicyScore& s) { return s.bytes_per_token; }},
+    {"mean_layer_error", [](const PolicyScore& s) { return s.mean_layer_error; }},
+    {"mean_layer_error_se", [](const PolicyScore& s) { return s.mean_layer_error_se; }},
+};
+
 }  // namespace
+
+std::string sweep_csv(const SweepResult& sweep) {
+    std::string csv = "k,native,tokens_scored";
+    for (const SweepColumn& column : kSweepColumns) csv += fmt::format(",{}", column.name);
+    for (const int layer : sweep.moe_layers) csv += fmt::format(",layer_error_{}", layer);
+    csv += '\n';
+    for (const PolicyScore& s : sweep.rows) {
+        csv += fmt::format("{},{:d},{}", s.policy.k, s.policy.k == sweep.native_k, s.n_scored);
+        for (const SweepColumn& column : kSweepColumns) csv += fmt::format(",{}", column.value(s));
+        for (size_t m = 0; m < sweep.moe_layers.size(); ++m) csv += m < s.layer_error.size() ? fmt::format(",{}", s.layer_error[m]) : ",";
+        csv += '\n';
+    }
+    return csv;
+}
+
+Json sweep_json(const SweepResult& sweep) {
+    Json rows = Json::array();
+    for (const PolicyScore& s : sweep.rows) {
+        Json row = {{"policy", s.policy.to_text()}, {"k", s.policy.k}, {"tokens_scored", s.n_scored}};
+        for (const SweepColumn& column : kSweepColumns) row[column.name] = column.value(s);
+        row["tokens_timed"] = s.n_timed;
+        row["route_agreement"] = s.route_agreement;
+        row["layer_error"] = s.layer_error;
+        row["layer_error_se"] = s.layer_error_se;
+        row["layer_error_tokens"] = s.n_error_tokens;
+        rows.push_back(std::move(row));
+    }
+    return {{"rows", rows}, {"native_k", sweep.native_k}, {"tokens", sweep.n_tokens()}, {"tokens_of_text", sweep.n_text_tokens}, {"text", sweep.text_name},
+            {"model", sweep.model_hash}, {"engine", sweep.engine}, {"base_policy", sweep.plan.base.to_text()}, {"window", sweep.plan.options.window},
+            {"layers", sweep.moe_layers}, {"provenance", "computed"}, {"complete", sweep.complete}};
+}
 
 std::string sensitivity_csv(const SensitivityMap& map) {
     std::string csv = "layer,k,native,kl,perplexity,top1_agreement,bytes_per_token,tokens_scored\n";
@@ -84,6 +137,7 @@ Json schedule_json(const SensitivityMap& map, const ScheduleResult& result, cons
         json["uniform"]["k"] = result.uniform_k;
         json["uniform"]["llama_cpp"] = override_kv_line(spec, result.uniform_k);
     }
+    json["searched"] = !result.given;
     json["better"] = name_of(result.verdict);
     json["verdict"] = result.verdict_text();
     json["runs"] = trials;

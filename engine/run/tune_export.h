@@ -1,4 +1,4 @@
-// Sensitivity maps and schedules as CSV and JSON: the same figures from the command line and from the window.
+// Sweeps, sensitivity maps and schedules as CSV and JSON: the same figures from the command line and from the window.
 #pragma once
 
 #include <string>
@@ -6,8 +6,14 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/run/schedule.h"
+#include "engine/run/sweep.h"
 
 namespace gs {
+
+/// A line per k: k,native,tokens_scored,perplexity,perplexity_se,… and layer_error_N for each MoE layer N. _se: standard error of the mean.
+std::string sweep_csv(const SweepResult& sweep);
+/// Everything: rows with their standard errors, the error of each layer, the text's length, how it was measured.
+nlohmann::ordered_json sweep_json(const SweepResult& sweep);
 
 /// A line per layer and k: layer,k,native,kl,perplexity,top1_agreement,bytes_per_token,tokens_scored. Cells without a measurement are left out.
 std::string sensitivity_csv(const SensitivityMap& map);

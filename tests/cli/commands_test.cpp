@@ -1,6 +1,7 @@
 // The commands answer on the bundled model as README.md says, in text and in the JSON schemas.
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <numeric>
 
 #include <gtest/gtest.h>
@@ -115,6 +116,28 @@ TEST(SweepCommand, PerplexityFallsFromOneToFourExpertsAsTheModelCardSays) {
     }
     EXPECT_NEAR(rows[3]["kl"].get<double>(), 0.0, 1e-9);   // k = 4 is native
     EXPECT_GT(rows[0]["tokens_per_s"].get<double>(), 0);
+    for (size_t m = 0; m < j["layers"].size(); m++) {
+        EXPECT_EQ(rows[3]["layer_error"][m].get<double>(), 0.0);
+        EXPECT_GT(rows[0]["layer_error"][m].get<double>(), rows[2]["layer_error"][m].get<double>()) << "layer " << m;
+    }
+}
+
+TEST(SweepCommand, GivesTheSameFiguresInEveryForm) {
+    const auto with = [](const char* form) {
+        return run_program({"sweep", "--domain", "code", "--max-tokens", "20", "--ks", "1,4", "--timed", "0", form});
+    };
+    const ProgramResult json = with("--json"), csv = with("--csv"), table = with("--layers");
+    for (const ProgramResult* r : {&json, &csv, &table}) ASSERT_EQ(r->exit_code, 0) << r->err;
+    const auto rows = json.json()["rows"];
+    ASSERT_EQ(rows.size(), 2u);
+    char first_layer[32], mean_kl[32];
+    std::snprintf(first_layer, sizeof first_layer, "%.4f", rows[0]["layer_error"][0].get<double>());
+    std::snprintf(mean_kl, sizeof mean_kl, "%.5f", rows[0]["kl"].get<double>());
+    EXPECT_NE(table.out.find(first_layer), std::string::npos) << table.out;
+    EXPECT_NE(table.out.find(mean_kl), std::string::npos) << table.out;
+    EXPECT_NE(csv.out.find("\n1,0,19,"), std::string::npos) << csv.out;
+    EXPECT_NE(csv.out.find("\n4,1,19,"), std::string::npos) << csv.out;
+    EXPECT_NE(csv.out.find("layer_error_0"), std::string::npos);
 }
 
 TEST(SensitivityCommand, GivesTheSameFiguresInEveryForm) {

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "engine/run/evaluate_window.h"
+#include "engine/run/sweep.h"
 #include "tests/decode/decoder_fixture.h"
 
 namespace gs {

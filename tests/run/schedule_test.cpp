@@ -160,6 +160,39 @@ TEST(FindSchedule, SaysPlainlyWhenItLoses) {
     EXPECT_NE(result.verdict_text().find("no schedule that was run keeps the budget"), std::string::npos);
 }
 
+TEST(CheckSchedule, RunsTheScheduleThatWasGivenAndNoOther) {
+    const auto model = golden_model("granitemoe-shared");
+    const auto decoder = make_decoder(model);
+    const SensitivityMap map = measured_map(*decoder, 90, {1, 2, 3});
+    std::vector<int> ks(static_cast<size_t>(map.n_layers()), 2);
+    ks.front() = 1;
+    ks.back() = 3;
+    const Budget budget{BudgetKind::kKl, map.uniform.front().kl};
+    const auto checked = check_schedule(*decoder, map, budget, ks, 2);
+    ASSERT_TRUE(checked) << checked.error().message();
+    EXPECT_TRUE(checked->given);
+    EXPECT_EQ(checked->schedule.ks, ks);
+    EXPECT_EQ(checked->trials.size(), 1u);
+    const Prediction predicted = SchedulePlanner(map, BudgetKind::kKl).predict(ks);
+    EXPECT_EQ(checked->schedule.predicted.kl, predicted.kl);
+    const std::vector<Policy> policies = {with_layer_ks(Policy{}, model->spec.router, map.moe_layers, ks)};
+    EXPECT_EQ(checked->policy, policies[0]);
+    const auto scores = score_policies(*decoder, map.ids, Policy{}, policies, map.options);
+    ASSERT_TRUE(scores);
+    EXPECT_EQ(checked->verified.kl, scores->front().kl);
+    EXPECT_DOUBLE_EQ(checked->verified.bytes_per_token, predicted.bytes_per_token);
+    EXPECT_EQ(checked->uniform_k, 1) << "the budget is what k = 1 costs";
+    EXPECT_GT(checked->verified.tokens_per_s, 0);
+    const auto tight = check_schedule(*decoder, map, {BudgetKind::kKl, 0}, ks);
+    ASSERT_TRUE(tight) << "a schedule that loses more is run as well";
+    EXPECT_FALSE(tight->within);
+    EXPECT_NE(tight->verdict_text().find("does not keep"), std::string::npos) << tight->verdict_text();
+    ks.back() = 4;
+    EXPECT_EQ(check_schedule(*decoder, map, budget, ks).error().code, "bad_schedule");
+    ks.pop_back();
+    EXPECT_EQ(check_schedule(*decoder, map, budget, ks).error().code, "bad_schedule");
+}
+
 TEST(FindSchedule, RefusesWhatCannotBe) {
     const auto model = golden_model("mixtral");
     const auto decoder = make_decoder(model);

@@ -42,12 +42,15 @@ TEST(Session, NewestGatesRequestWins) {
 TEST(Session, SweepsK) {
     Watched w;
     w.loaded("mixtral");
-    w.session.request_sweep("The router picks 2 of 8 experts for every token of a text, and the sweep tries all the numbers.", Policy{});
+    w.session.request_sweep({.text = "The router picks 2 of 8 experts for every token of a text, and the sweep tries all the numbers."});
     const State state = w.idle();
     ASSERT_TRUE(state->sweep);
     EXPECT_TRUE(state->sweep->complete);
     ASSERT_EQ(state->sweep->rows.size(), 8u);
     EXPECT_EQ(state->sweep->native_k, 2);
+    EXPECT_EQ(state->sweep->id, 1u);
+    EXPECT_EQ(state->sweep->n_text_tokens, state->sweep->n_tokens());
+    EXPECT_EQ(state->sweep->rows[0].layer_error.size(), state->model->spec.moe_layers.size());
     EXPECT_EQ(state->sweep->rows[1].kl, 0) << "k = 2 is native";
     for (int k = 1; k <= 8; ++k) EXPECT_EQ(state->sweep->rows[static_cast<size_t>(k) - 1].policy.k, k);
 }
@@ -60,7 +63,7 @@ TEST(Session, ASweepLeavesAPausedRunAlone) {
     const std::string undisturbed = w.idle()->run->text;
     w.session.step(r);
     w.idle();
-    w.session.request_sweep("Some text to be swept over while a run is paused in the middle.", Policy{});
+    w.session.request_sweep({.text = "Some text to be swept over while a run is paused in the middle."});
     w.session.request_gates(1, 1);
     EXPECT_TRUE(w.idle()->sweep->complete);
     EXPECT_TRUE(w.session.latest()->gates);
@@ -73,7 +76,7 @@ TEST(Session, ASweepWaitsForTheRunningRun) {
     w.loaded("mixtral");
     const auto act = [&] {
         w.session.run(request("Hello World", 30));
-        w.session.request_sweep("A text for the sweep.", Policy{});
+        w.session.request_sweep({.text = "A text for the sweep."});
     };
     const State begun = w.first_while(act, [](const SessionState& s) { return s.activity == Activity::kSweeping; });
     ASSERT_TRUE(begun);
@@ -86,7 +89,7 @@ TEST(Session, CancelEndsASweepAndKeepsItsRows) {
     w.loaded("mixtral");
     std::string text;
     for (int i = 0; i < 200; ++i) text += "word " + std::to_string(i) + " ";
-    w.session.request_sweep(text, Policy{});
+    w.session.request_sweep({.text = text});
     ASSERT_TRUE(w.until([](const SessionState& s) { return s.sweep && !s.sweep->rows.empty(); }));
     w.session.cancel();
     const State state = w.idle();
@@ -113,6 +116,12 @@ TEST(Session, MapsSensitivityAndChecksASchedule) {
     EXPECT_EQ(state->schedule->policy.to_text(), "k@0-" + std::to_string(state->model->spec.n_layers - 1) + "=1");
     EXPECT_EQ(state->schedule->uniform_k, 1);
     EXPECT_TRUE(state->notices.empty());
+    std::vector<int> by_hand(state->sensitivity->moe_layers.size(), 2);
+    by_hand.back() = 3;
+    w.session.request_schedule({BudgetKind::kKl, 1e9}, by_hand);
+    const State checked = w.idle();
+    EXPECT_TRUE(checked->schedule->given);
+    EXPECT_EQ(checked->schedule->schedule.ks, by_hand);
     w.session.request_sensitivity({.text = kTunedText, .ks = {1}, .max_tokens = 5});
     const State other = w.idle();
     EXPECT_EQ(other->sensitivity->ids.size(), 5u);

@@ -56,7 +56,7 @@ protected:
         session->run(request("Hello"));
         session->step(request("Hello"));
         session->rerun_and_compare(policy("k=1"));
-        session->request_sweep("some text that is long enough", Policy{});
+        session->request_sweep({.text = "some text that is long enough"});
         session->request_gates(1, 0);
         const State still = idle();
         EXPECT_EQ(still->run, failed->run) << "another run would have to compute";

@@ -260,7 +260,7 @@ TEST(SessionFailure, CommandsThatNeedAModelSaySo) {
     w.session.run(request("Hello"));
     w.session.step(request("Hello"));
     w.session.rerun_and_compare(policy("k=1"));
-    w.session.request_sweep("text", Policy{});
+    w.session.request_sweep({.text = "text"});
     w.session.save_trace("/nonexistent/x");
     w.session.stop();
     w.session.resume();
@@ -280,7 +280,7 @@ TEST(SessionFailure, ABadRequestLeavesTheRunOnScreen) {
     w.session.run(request(""));
     w.session.run(request("Hello", 4, "k=99"));
     w.session.rerun_and_compare(policy("mask@0=50"));
-    w.session.request_sweep("", Policy{});
+    w.session.request_sweep({.text = ""});
     const State after = w.idle();
     EXPECT_EQ(after->run, before->run);
     for (const char* code : {"bad_policy", "text_too_short"}) EXPECT_TRUE(has_notice(*after, code)) << code;
@@ -311,7 +311,7 @@ TEST(Session, LoadsAnotherModelWhileTheRunStaysOnScreen) {
     EXPECT_TRUE(has_notice(*after, "policy_reset"));
     w.session.run(request("Hello World", 4));
     EXPECT_EQ(w.idle()->run->trace.n_moe_layers(), 0);
-    w.session.request_sweep("text", Policy{});
+    w.session.request_sweep({.text = "text"});
     EXPECT_TRUE(has_notice(*w.idle(), "dense_model"));
 }
 
@@ -335,7 +335,7 @@ TEST(Session, EndsInTheMiddleOfAnything) {
         Watched w;
         w.session.load_model(model_file("granitemoe"));
         if (i > 0) w.session.run(request("What is a llama?", 500));
-        if (i > 1) w.session.request_sweep("Some text that is swept over when the session ends", Policy{});
+        if (i > 1) w.session.request_sweep({.text = "Some text that is swept over when the session ends"});
         if (i > 2) w.session.rerun_and_compare(policy("k=1"));
     }
 }
