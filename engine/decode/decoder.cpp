@@ -71,8 +71,13 @@ void Decoder::Impl::choose_divisors(int end_position) {
     shared.long_context = shared.model->weights.rope_freqs_long && reach > spec().rope.original_context;
 }
 
-void Decoder::set_policy(const Policy& policy) {
+bool Decoder::Impl::is_by_batch() const {
+    return std::any_of(stages.begin(), stages.end(), [](const auto& stage) { return stage->is_by_batch(); });
+}
+
+void Decoder::set_policy(const Policy& policy, int n_prompt) {
     const ModelSpec& s = m_impl->spec();
+    m_impl->n_prompt = n_prompt;
     if (!s.is_moe()) return;
     const std::vector<LayerPolicy> policies = resolve(policy, s.router, s.n_layers);
     for (const auto& stage : m_impl->stages) stage->set_policies(policies);
@@ -102,13 +107,15 @@ Result<void> Decoder::Impl::pass(const Start& from, int n, int first_position, L
     nonfinite_logit = false;
     for (const auto& stage : stages) stage->clear_nonfinite();
     choose_divisors(first_position + n);
+    shared.n_prompt = n_prompt > 0 ? n_prompt : first_position + n;
+    const bool by_batch = is_by_batch();
     const bool keep = rows != LogitRows::kNone && !(rows == LogitRows::kAll && on_logits);
     n_logit_rows = !keep ? 0 : rows == LogitRows::kLast ? 1 : n;
     logits.resize(static_cast<size_t>(n_logit_rows) * static_cast<size_t>(spec().n_vocab));
     for (int start = 0; start < n; start += shared.max_batch) {
         const int size = std::min(shared.max_batch, n - start);
         const Start batch = from.part(start, size, spec().n_embd);
-        const bool is_step = size == 1 && from.hidden.empty() && !shared.tap;
+        const bool is_step = size == 1 && from.hidden.empty() && !shared.tap && !by_batch;
         const bool has_logits = rows == LogitRows::kAll || (rows == LogitRows::kLast && start + size == n);
         if (is_step) GS_TRY_VOID(run_step(batch.ids, first_position + start, has_logits, cancel));
         else GS_TRY_VOID(run_layers(batch, size, first_position + start, start, spec().n_layers, cancel));

@@ -64,7 +64,8 @@ public:
     ~Decoder();
 
     /// Takes effect with the next forward(). Checked by the caller (Policy::check).
-    void set_policy(const Policy& policy);
+    /// n_prompt: tokens of the prompt, for policies by batch (batch_routing.h); 0: those of a forward() and all before it.
+    void set_policy(const Policy& policy, int n_prompt = 0);
     /// Null: no capture.
     void set_sink(RouteSink* sink);
     /// Copies of intermediates to the host; costs time, for tests and analysis. Rows: [T, D].

@@ -1,4 +1,7 @@
 // The second half of a layer (spec/moe-families.md, skeleton at the head of section 7): the dense or routed FFN.
+#include <algorithm>
+#include <cstring>
+
 #include "engine/core/check.h"
 #include "engine/decode/decoder_stage.h"
 
@@ -15,13 +18,13 @@ void DecoderStage::normalise(Rows in, const Weight& weight, const Weight& bias, 
     ops->norm({.x = in, .kind = spec().norm, .weight = &weight, .bias = &bias, .eps = spec().norm_eps, .out = out});
 }
 
-void DecoderStage::ffn_block(int l, int n_rows, int first_row) {
+void DecoderStage::ffn_block(int l, int n_rows, int position, int first_row) {
     const LayerWeights& w = layer(l);
     const Rows in = normed.rows(n_rows), out = sub.rows(n_rows);
     ffn_norm(l, n_rows);
     if (w.is_moe()) {
         if (shared.tap) tap_rows(Tap::kRouterInput, l, first_row, in);
-        moe_block(l, n_rows, first_row);
+        moe_block(l, n_rows, position, first_row);
         if (w.shared && spec().ffn_scale != 1) ops->scale(out, spec().ffn_scale);
     } else {
         ops->ffn(w.dense, in, out);
@@ -50,13 +53,40 @@ const float* DecoderStage::shared_gates(int l, int n_rows) {
     return out.data;
 }
 
-void DecoderStage::moe_block(int l, int n_rows, int first_row) {
+void DecoderStage::route_by_batch(int l, int n_rows, int position, const RouteCall& call) {
+    const auto m = static_cast<size_t>(moe_row(l)), n = static_cast<size_t>(n_rows), stride = static_cast<size_t>(call.k_stride);
+    std::vector<float> logits(n * static_cast<size_t>(call.logits.n_cols)), weights(n * stride);
+    ops->read(call.logits.data, logits.data(), logits.size());
+    BatchRoutes& routes = batch_routes;
+    batch_routers[m].route(spec().router, policies[m], logits, layer(l).selection_bias, {position, shared.n_prompt}, routes);
+    std::vector<int32_t> ids(n * stride), n_used(n);
+    for (size_t t = 0; t < n; ++t) {
+        const auto chosen = routes.ids_of(t);
+        GS_CHECK(chosen.size() <= stride, "no room for the experts of a token");
+        n_used[t] = static_cast<int32_t>(chosen.size());
+        std::copy(chosen.begin(), chosen.end(), ids.begin() + static_cast<std::ptrdiff_t>(t * stride));
+        std::copy_n(routes.weights_of(t).begin(), chosen.size(), weights.begin() + static_cast<std::ptrdiff_t>(t * stride));
+    }
+    const auto put = [&](const std::vector<int32_t>& values, int32_t* to) {   // a back end's memory takes 32 bits whatever they are
+        std::vector<float> bits(values.size());
+        std::memcpy(bits.data(), values.data(), values.size() * sizeof(float));
+        ops->write(bits.data(), reinterpret_cast<float*>(to), bits.size());
+    };
+    put(ids, call.ids);
+    put(n_used, call.n_used);
+    ops->write(weights.data(), call.weights, weights.size());
+    if (routes.nonfinite) put({1}, call.nonfinite);
+}
+
+void DecoderStage::moe_block(int l, int n_rows, int position, int first_row) {
     const LayerWeights& w = layer(l);
     router_linear(l, n_rows);
     const int m = moe_row(l);
     RouteCall route = routing.call(m, n_rows);
     route.layer = local(l);
-    ops->route(route);
+    route.first_position = position;
+    if (policies[static_cast<size_t>(m)].is_by_batch()) route_by_batch(l, n_rows, position, route);
+    else ops->route(route);
     const float* gates = w.shared ? shared_gates(l, n_rows) : nullptr;
     if (shared.tap && !routed) {
         const bool made = routed.allocate(*ops, static_cast<size_t>(shared.max_batch), static_cast<size_t>(spec().n_embd));

@@ -101,18 +101,26 @@ int DecoderStage::moe_row(int l) const {
     return static_cast<int>(std::lower_bound(moe_layers.begin(), moe_layers.end(), l) - moe_layers.begin());
 }
 
-void DecoderStage::set_policies(std::span<const LayerPolicy> policies) {
+void DecoderStage::set_policies(std::span<const LayerPolicy> all) {
     const ModelSpec& s = spec();
-    const auto policy = [&](int l) -> const LayerPolicy& { return policies[static_cast<size_t>(l)]; };
+    const auto policy = [&](int l) -> const LayerPolicy& { return all[static_cast<size_t>(l)]; };
     std::vector<LayerRouter> routers;
     for (int l = first_layer; l < end_layer; ++l) routers.push_back({s.router, policy(l), layer(l).selection_bias});
     routing.routers->set(routers);
+    policies.clear();
+    for (const int l : moe_layers) policies.push_back(policy(l));
+    if (is_by_batch()) batch_routers.resize(moe_layers.size());
+    else batch_routers.clear();
     routing.k.clear();
     routing.first_slot.assign(1, 0);
     for (const int l : moe_layers) {
         routing.k.push_back(policy(l).experts_per_token(s.router));
         routing.first_slot.push_back(routing.first_slot.back() + routing.k.back());
     }
+}
+
+bool DecoderStage::is_by_batch() const {
+    return std::any_of(policies.begin(), policies.end(), [](const LayerPolicy& p) { return p.is_by_batch(); });
 }
 
 void DecoderStage::embed(std::span<const int32_t> ids) {
@@ -132,7 +140,7 @@ Result<void> DecoderStage::run_layers(int begin, int end, int n_rows, int positi
     for (int l = std::max(begin, first_layer); l < std::min(end, end_layer); ++l) {
         GS_TRY_VOID(poll(cancel));
         attention_block(l, n_rows, position);
-        ffn_block(l, n_rows, first_row);
+        ffn_block(l, n_rows, position, first_row);
         if (shared.tap) tap_rows(Tap::kHidden, l, first_row, x.rows(n_rows));
     }
     return {};

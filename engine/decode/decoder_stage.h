@@ -11,6 +11,7 @@
 
 #include "engine/decode/decoder.h"
 #include "engine/decode/decoder_buffers.h"
+#include "engine/routing/batch_routing.h"
 
 namespace gs {
 
@@ -19,6 +20,7 @@ struct DecoderShared {
     std::shared_ptr<const Model> model;
     int n_ctx = 0, max_batch = 0, begin = 0;
     Decoder::TapFunction tap;
+    int n_prompt = 0;                     ///< of the pass, for policies by batch
     bool long_context = false;            ///< rotation by the divisors for long contexts
 };
 
@@ -45,6 +47,9 @@ struct DecoderStage {
     std::vector<int> moe_layers;          ///< of the stage, ascending
     int n_moe_before = 0;                 ///< MoE layers of the stages before
     BatchRouting routing;
+    std::vector<LayerPolicy> policies;    ///< [MoE layers of the stage]
+    std::vector<BatchRouter> batch_routers;   ///< the same, for those that are by batch
+    BatchRoutes batch_routes;
 
     static Result<std::unique_ptr<DecoderStage>> create(const DecoderShared& shared, const StageEngine& engine);
     DecoderStage(const DecoderShared& all, const StageEngine& engine);
@@ -58,8 +63,10 @@ struct DecoderStage {
     /// Row of an MoE layer in `routing`.
     int moe_row(int l) const;
 
-    /// policies: [L] of the model.
-    void set_policies(std::span<const LayerPolicy> policies);
+    /// all: [L] of the model.
+    void set_policies(std::span<const LayerPolicy> all);
+    /// Of any layer: then a token is no step of the back end (Ops::step).
+    bool is_by_batch() const;
     /// Tokens become the first rows of x; on the first stage.
     void embed(std::span<const int32_t> ids);
     /// The first rows of x from the stage before.
@@ -102,10 +109,12 @@ struct DecoderStage {
     void grow_queries(int l, Rows rq, int position);
     void ffn_norm(int l, int n_rows) { normalise(x.rows(n_rows), layer(l).ffn_norm, layer(l).ffn_norm_bias, normed.rows(n_rows)); }
     Rows router_linear(int l, int n_rows);
-    void ffn_block(int l, int n_rows, int first_row);
+    void ffn_block(int l, int n_rows, int position, int first_row);
     /// In the back end's memory: [T], or null.
     const float* shared_gates(int l, int n_rows);
-    void moe_block(int l, int n_rows, int first_row);
+    /// Routing by batch is the host's, whatever the back end: it is for study, and a wait a layer costs it little.
+    void route_by_batch(int l, int n_rows, int position, const RouteCall& call);
+    void moe_block(int l, int n_rows, int position, int first_row);
     void tap_experts(int l, int n_rows, int first_row, const float* gates);
     std::vector<float> weighed_expert(int l, int expert, float weight);
 };

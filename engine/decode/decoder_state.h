@@ -12,6 +12,7 @@ struct Decoder::Impl {
     DecoderShared shared;
     std::vector<std::unique_ptr<DecoderStage>> stages;   ///< in the order of their layers
 
+    int n_prompt = 0;                     ///< set_policy()
     RouteSink* sink = nullptr;
     LogitFunction on_logits;
     std::vector<float> logits;            ///< [rows asked for, V]
@@ -25,6 +26,7 @@ struct Decoder::Impl {
     std::vector<Ops*> back_ends() const;
     /// The stages' weights to their back ends.
     void adopt_weights();
+    bool is_by_batch() const;
     void choose_divisors(int end_position);
     /// What a pass starts from, T rows: token ids, or the hidden states [T, D] that enter `layer`.
     struct Start {

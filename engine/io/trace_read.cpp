@@ -232,7 +232,7 @@ Result<void> read_routes(const SafetensorsFile& file, const TraceInfo& info, Col
     std::vector<size_t> last_row(static_cast<size_t>(n_experts), SIZE_MAX);  // where an expert was seen: twice in one row is an error
     for (size_t row = 0; row < out.n_used.size(); ++row) {
         const size_t k = out.n_used[row];
-        if (k < 1 || k > static_cast<size_t>(out.k_max))
+        if (k > static_cast<size_t>(out.k_max))
             return bad_trace(fmt::format("row {}: uses {} of at most {} experts", row, k, out.k_max));
         for (size_t j = 0; j < k; ++j) {
             const uint16_t id = out.ids[row * static_cast<size_t>(out.k_max) + j];

@@ -15,7 +15,8 @@ void HostRouters::route(const RouteCall& call) {
     GS_CHECK(call.layer >= 0 && static_cast<size_t>(call.layer) < m_layers.size(), "no router was set for this layer");
     const Layer& layer = m_layers[static_cast<size_t>(call.layer)];
     for (int t = 0; t < call.logits.n_rows; ++t) {
-        gs::route(layer.spec, layer.policy, {call.logits.row(t), static_cast<size_t>(call.logits.n_cols)}, layer.selection_bias, m_row);
+        gs::route(layer.spec, layer.policy, {call.logits.row(t), static_cast<size_t>(call.logits.n_cols)}, layer.selection_bias, m_row,
+                  call.first_position + t);
         GS_CHECK(m_row.k() <= call.k_stride, "no room for the experts of a token");
         call.n_used[t] = m_row.k();
         std::copy(m_row.ids.begin(), m_row.ids.end(), call.ids + static_cast<ptrdiff_t>(t) * call.k_stride);

@@ -109,7 +109,7 @@ struct LayerRouter {
 class Routers {
 public:
     virtual ~Routers() = default;
-    /// [L]; copied. In force from the next route() on.
+    /// [L]; copied. In force from the next route() on. Of policies by batch (LayerPolicy::is_by_batch) what they say of a token alone.
     virtual void set(std::span<const LayerRouter> layers) = 0;
 };
 
@@ -135,6 +135,7 @@ struct RouteCall {
     int32_t* n_used = nullptr;         ///< [T]
     int k_stride = 0;                  ///< at least the policy's experts_per_token()
     int32_t* nonfinite = nullptr;      ///< becomes 1 when a logit is NaN or infinite
+    int first_position = 0;            ///< of row 0 in the sequence: noise depends on it
 };
 
 /// Mixture for T tokens: out[t] = Σ_j weights[t][j] Expert_{ids[t][j]}(x[t]) (summed in slot order) + shared_scale[t] Shared(x[t]).

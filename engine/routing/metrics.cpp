@@ -94,8 +94,13 @@ BalanceMetrics balance(std::span<const uint32_t> counts) {
 }
 
 UniformNull uniform_null(int n_experts, double k, uint32_t n_tokens) {
-    GS_CHECK(n_experts >= 1 && k > 0 && k <= n_experts, "a router uses between 1 and E experts");
+    GS_CHECK(n_experts >= 1 && k >= 0 && k <= n_experts, "a router uses at most E experts");
     UniformNull out;
+    if (k == 0) {   // no token was counted, or a capacity dropped all assignments
+        out.idle_share = 1;
+        out.band_high = n_tokens > 0 ? 0 : 1;
+        return out;
+    }
     const double q = k / n_experts, n = n_experts;
     out.share = out.agreement = q;
     out.band_high = 1;

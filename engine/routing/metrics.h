@@ -41,7 +41,7 @@ struct UniformNull {
     double agreement = 0;             ///< k/E
     double consecutive_overlap = 0;   ///< 1 - C(E-k,k)/C(E,k)
 };
-/// k may be a mean over tokens. Needs 0 < k <= E. Without tokens the band is 0..1 and every expert idle.
+/// k may be a mean over tokens. Needs 0 <= k <= E; without assignments every share is 0. Without tokens the band is 0..1 and every expert idle.
 UniformNull uniform_null(int n_experts, double k, uint32_t n_tokens);
 
 /// Of one token and layer, nats; the preference is normalised to 1 first (sigmoids are not).

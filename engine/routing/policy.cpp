@@ -32,12 +32,22 @@ int count(const std::vector<uint8_t>& flags) {
     return static_cast<int>(std::count_if(flags.begin(), flags.end(), [](uint8_t f) { return f != 0; }));
 }
 
-Result<void> check_number(std::string_view item, int k, float temperature, int n_experts) {
+Result<void> check_k(std::string_view item, int k, int n_experts) {
     if (k < 0 || k > n_experts) return bad_policy(fmt::format("{}={} is outside 1..{}, the experts of this model", item, k, n_experts));
-    if (!(temperature >= kMinTemperature && temperature <= kMaxTemperature)) {
-        return bad_policy(fmt::format("temperature {} is outside {}..{}", temperature, kMinTemperature, kMaxTemperature));
-    }
     return {};
+}
+
+/// What did not come from text may be anything.
+Result<void> check_number(const char* name, float value, float low, float high) {
+    if (!(value >= low && value <= high)) return bad_policy(fmt::format("{} {} is outside {}..{}", name, value, low, high));
+    return {};
+}
+
+Result<void> check_numbers(float temperature, float p, float tau, float noise) {
+    GS_TRY_VOID(check_number("temperature", temperature, kMinTemperature, kMaxTemperature));
+    GS_TRY_VOID(check_number("p", p, kMinP, 1));
+    GS_TRY_VOID(check_number("tau", tau, 0, 1));
+    return check_number("noise", noise, 0, kMaxNoise);
 }
 
 Result<void> check_item(const Policy::LayerItem& item, int n_experts, int n_layers) {
@@ -47,7 +57,13 @@ Result<void> check_item(const Policy::LayerItem& item, int n_experts, int n_laye
         return bad_policy(fmt::format("@{} is outside the layers of this model, 0..{}", range, n_layers - 1));
     }
     if (item.k && *item.k < 1) return bad_policy(fmt::format("k@{}={} is outside 1..{}", range, *item.k, n_experts));
-    GS_TRY_VOID(check_number(fmt::format("k@{}", range), item.k.value_or(1), item.temperature.value_or(1.0f), n_experts));
+    GS_TRY_VOID(check_k(fmt::format("k@{}", range), item.k.value_or(1), n_experts));
+    GS_TRY_VOID(check_numbers(item.temperature.value_or(1.0f), item.p.value_or(1.0f), item.tau.value_or(0.0f), item.noise.value_or(0.0f)));
+    for (const Policy::ExpertBias& b : item.bias) {
+        if (b.expert < 0 || b.expert >= n_experts)
+            return bad_policy(fmt::format("bias@{} names expert {}, but the experts of this model are 0..{}", range, b.expert, n_experts - 1));
+        GS_TRY_VOID(check_number("bias", b.bias, -kMaxBias, kMaxBias));
+    }
     for (const auto& [name, experts] : {std::pair{"mask", &item.masked}, std::pair{"force", &item.forced}}) {
         for (int e : *experts) {
             if (e >= 0 && e < n_experts) continue;
@@ -61,6 +77,9 @@ Result<void> check_item(const Policy::LayerItem& item, int n_experts, int n_laye
 Result<void> check_layer(const LayerPolicy& policy, const RouterSpec& spec, int layer) {
     if (count(policy.masked) >= spec.n_experts) {
         return bad_policy(fmt::format("layer {}: mask leaves no expert", layer), "Leave at least one expert unmasked");
+    }
+    if (policy.rule == GateRule::kExpertChoice && count(policy.forced) > 0) {
+        return bad_policy(fmt::format("layer {}: under expert-choice experts take tokens, so that none can be forced on a token", layer), "Drop the force, or choose another rule");
     }
     const int n_forced = count(policy.forced), k = policy.experts_per_token(spec);
     if (n_forced > k) {
@@ -76,6 +95,11 @@ Result<void> check_layer(const LayerPolicy& policy, const RouterSpec& spec, int 
 }
 
 std::string list_text(const std::vector<int>& experts) { return fmt::format("{}", fmt::join(experts, ":")); }
+std::string list_text(const std::vector<Policy::ExpertBias>& bias) {
+    std::string out;
+    for (const Policy::ExpertBias& b : bias) out += fmt::format("{}{}{:+}", out.empty() ? "" : ":", b.expert, b.bias);
+    return out;
+}
 
 /// The keys of one item. When they are read, a key joins the item before it if that one has the same range and lacks the key. Two items of one
 /// range have a key in common, so the common ones go first: they begin the new item.
@@ -92,9 +116,13 @@ void append_keys(const Policy::LayerItem& item, const Policy::LayerItem* before,
     };
     if (item.rule) add("rule", before && before->rule, name_of(*item.rule));
     if (item.k) add("k", before && before->k, fmt::format("{}", *item.k));
+    if (item.p) add("p", before && before->p, fmt::format("{}", *item.p));
+    if (item.tau) add("tau", before && before->tau, fmt::format("{}", *item.tau));
     if (item.temperature) add("temp", before && before->temperature, fmt::format("{}", *item.temperature));
+    if (item.noise) add("noise", before && before->noise, fmt::format("{}", *item.noise));
     if (!item.masked.empty()) add("mask", before && !before->masked.empty(), list_text(item.masked));
     if (!item.forced.empty()) add("force", before && !before->forced.empty(), list_text(item.forced));
+    if (!item.bias.empty()) add("bias", before && !before->bias.empty(), list_text(item.bias));
     std::stable_partition(keys.begin(), keys.end(), [](const Key& key) { return key.is_common; });
     for (Key& key : keys) out.push_back(std::move(key.text));
 }
@@ -103,22 +131,40 @@ void append_keys(const Policy::LayerItem& item, const Policy::LayerItem* before,
 
 bool Policy::is_native() const {
     const auto changes_nothing = [](const LayerItem& item) {
-        return !item.k && item.masked.empty() && item.forced.empty() && item.rule.value_or(GateRule::kNative) == GateRule::kNative &&
-               item.temperature.value_or(1.0f) == 1.0f;
+        return !item.k && item.masked.empty() && item.forced.empty() && item.own_rule().value_or(GateRule::kNative) == GateRule::kNative &&
+               item.temperature.value_or(1.0f) == 1.0f && item.noise.value_or(0.0f) == 0 && item.bias.empty();
     };
-    return rule == GateRule::kNative && temperature == 1.0f && weight_rule == WeightRule::kAsTrained &&
+    return rule == GateRule::kNative && temperature == 1.0f && weight_rule == WeightRule::kAsTrained && noise == 0 && capacity == 0 &&
            std::all_of(layers.begin(), layers.end(), changes_nothing);
+}
+
+bool Policy::is_by_batch() const {
+    return capacity > 0 || rule == GateRule::kExpertChoice ||
+           std::any_of(layers.begin(), layers.end(), [](const LayerItem& item) { return item.rule == GateRule::kExpertChoice; });
+}
+
+std::optional<GateRule> implied_rule(bool has_tau, bool has_p, bool has_k) {
+    if (has_tau) return GateRule::kThreshold;
+    if (has_p) return GateRule::kTopP;
+    if (has_k) return GateRule::kTopK;
+    return std::nullopt;
+}
+
+std::optional<GateRule> Policy::LayerItem::own_rule() const {
+    return rule ? rule : implied_rule(tau.has_value(), p.has_value(), k.has_value());
 }
 
 std::string Policy::to_text() const {
     std::vector<std::string> items;
-    if (rule == GateRule::kTopK && k > 0) {
-        items.push_back(fmt::format("k={}", k));
-    } else if (rule != GateRule::kNative || k > 0) {
-        items.push_back(name_of(rule));
-        if (k > 0) items.push_back(fmt::format("k={}", k));
-    }
+    const bool with_p = p != kDefaultP || rule == GateRule::kTopP, with_tau = tau != kDefaultTau || rule == GateRule::kThreshold;
+    if (implied_rule(with_tau, with_p, k > 0).value_or(GateRule::kNative) != rule) items.push_back(name_of(rule));
+    if (k > 0) items.push_back(fmt::format("k={}", k));
+    if (with_p) items.push_back(fmt::format("p={}", p));
+    if (with_tau) items.push_back(fmt::format("tau={}", tau));
     if (temperature != 1.0f) items.push_back(fmt::format("temp={}", temperature));
+    if (noise != 0) items.push_back(fmt::format("noise={}", noise));
+    if (seed != 0) items.push_back(fmt::format("seed={}", seed));
+    if (capacity != 0) items.push_back(fmt::format("capacity={}", capacity));
     if (weight_rule != WeightRule::kAsTrained) items.push_back(fmt::format("weights={}", name_of(weight_rule)));
     for (size_t i = 0; i < layers.size(); ++i) append_keys(layers[i], i > 0 ? &layers[i - 1] : nullptr, items);
     return items.empty() ? "native" : fmt::format("{}", fmt::join(items, ","));
@@ -129,7 +175,9 @@ Result<void> Policy::check(const RouterSpec& spec, int n_layers) const {
         if (is_native()) return {};
         return bad_policy("this model is dense: it has no experts to choose from", "Use the policy native");
     }
-    GS_TRY_VOID(check_number("k", k, temperature, spec.n_experts));
+    GS_TRY_VOID(check_k("k", k, spec.n_experts));
+    GS_TRY_VOID(check_numbers(temperature, p, tau, noise));
+    if (capacity != 0) GS_TRY_VOID(check_number("capacity", capacity, kMinCapacity, kMaxCapacity));
     for (const LayerItem& item : layers) GS_TRY_VOID(check_item(item, spec.n_experts, n_layers));
     for (int layer = 0; layer < n_layers; ++layer) GS_TRY_VOID(check_layer(for_layer(layer, spec.n_experts), spec, layer));
     return {};
@@ -141,14 +189,23 @@ LayerPolicy Policy::for_layer(int layer, int n_experts) const {
     out.k = k;
     out.temperature = temperature;
     out.weight_rule = weight_rule;
+    out.p = p;
+    out.tau = tau;
+    out.noise = noise;
+    out.seed = seed;
+    out.layer = layer;
+    out.capacity = capacity;
     for (const LayerItem& item : layers) {
         if (layer < item.first || layer > item.last) continue;
-        if (item.k) {
-            out.k = *item.k;
-            out.rule = GateRule::kTopK;
-        }
-        if (item.rule) out.rule = *item.rule;
+        if (const auto own = item.own_rule()) out.rule = *own;
+        if (item.k) out.k = *item.k;
+        if (item.p) out.p = *item.p;
+        if (item.tau) out.tau = *item.tau;
         if (item.temperature) out.temperature = *item.temperature;
+        if (item.noise) out.noise = *item.noise;
+        if (!item.bias.empty()) out.bias.resize(static_cast<size_t>(std::max(n_experts, 0)), 0.0f);
+        for (const ExpertBias& b : item.bias)
+            if (b.expert >= 0 && b.expert < n_experts) out.bias[static_cast<size_t>(b.expert)] = b.bias;
         set_flags(out.masked, item.masked, n_experts);
         set_flags(out.forced, item.forced, n_experts);
     }
@@ -163,7 +220,7 @@ std::vector<LayerPolicy> resolve(const Policy& policy, const RouterSpec& spec, i
 }
 
 const char* name_of(GateRule rule) {
-    constexpr std::array names = {"native", "soft", "hard", "topk"};
+    constexpr std::array names = {"native", "soft", "hard", "topk", "topp", "threshold", "expert-choice"};
     return names[static_cast<size_t>(rule)];
 }
 const char* name_of(WeightRule rule) {

@@ -23,7 +23,8 @@ std::string shown(std::string_view text) {
 
 Error bad_item(std::string_view item, std::string_view why) {
     return {ErrorKind::kUsage, "bad_policy", "Routing policy", fmt::format("\"{}\": {}", shown(item), why),
-            "Items are rule, k, temp, weights, and with a layer range rule@R, k@R, temp@R, mask@R, force@R, for example k=2,k@4-7=1"};
+            "Items are rule, k, p, tau, temp, noise, seed, capacity, weights, and with a layer range rule@R, k@R, p@R, tau@R, temp@R, noise@R, mask@R, force@R, "
+            "bias@R, for example k=2,k@4-7=1"};
 }
 
 std::string_view trim(std::string_view text) {
@@ -46,16 +47,40 @@ Result<int> parse_k(std::string_view item, std::string_view text) {
     return bad_item(item, fmt::format("k is a whole number from 1 to {}", kMaxExperts));
 }
 
-Result<float> parse_temperature(std::string_view item, std::string_view text) {
+/// The whole text as a number in low..high, -0 as 0; none otherwise.
+std::optional<float> number(std::string_view text, float low, float high) {
     float value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     const bool whole = error == std::errc() && end == text.data() + text.size();
-    if (whole && value >= kMinTemperature && value <= kMaxTemperature) return value;
-    return bad_item(item, fmt::format("temp is a number from {} to {}", kMinTemperature, kMaxTemperature));
+    return whole && value >= low && value <= high ? std::optional(value + 0.0f) : std::nullopt;
+}
+
+/// The numbers that a policy and its layers may have.
+struct NumberRange {
+    std::string_view name;
+    float low, high;
+};
+constexpr NumberRange kNumbers[] = {{"temp", kMinTemperature, kMaxTemperature}, {"p", kMinP, 1}, {"tau", 0, 1}, {"noise", 0, kMaxNoise}, {"capacity", kMinCapacity, kMaxCapacity}};
+
+const NumberRange* number_named(std::string_view name) {
+    const auto* found = std::find_if(std::begin(kNumbers), std::end(kNumbers), [&](const NumberRange& n) { return n.name == name; });
+    return found == std::end(kNumbers) ? nullptr : found;
+}
+
+Result<float> parse_number(std::string_view item, const NumberRange& range, std::string_view text) {
+    if (const auto value = number(text, range.low, range.high)) return *value;
+    return bad_item(item, fmt::format("{} is a number from {} to {}", range.name, range.low, range.high));
+}
+
+Result<uint32_t> parse_seed(std::string_view item, std::string_view text) {
+    uint32_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && end == text.data() + text.size()) return value;
+    return bad_item(item, "seed is a whole number from 0 to 4294967295");
 }
 
 std::optional<GateRule> rule_named(std::string_view name) {
-    for (GateRule rule : {GateRule::kNative, GateRule::kSoft, GateRule::kHard, GateRule::kTopK}) {
+    for (GateRule rule : kAllRules) {
         if (name == name_of(rule)) return rule;
     }
     return std::nullopt;
@@ -63,7 +88,7 @@ std::optional<GateRule> rule_named(std::string_view name) {
 
 Result<GateRule> parse_rule(std::string_view item, std::string_view text) {
     if (auto rule = rule_named(text)) return *rule;
-    return bad_item(item, "rule is one of native, soft, hard, topk");
+    return bad_item(item, "rule is one of native, soft, hard, topk, topp, threshold, expert-choice");
 }
 
 Result<WeightRule> parse_weights(std::string_view item, std::string_view text) {
@@ -88,6 +113,25 @@ Result<std::vector<int>> parse_experts(std::string_view item, std::string_view t
     return experts;
 }
 
+/// E+X:E-X… by expert; of one named twice the last.
+Result<std::vector<Policy::ExpertBias>> parse_bias(std::string_view item, std::string_view text) {
+    std::vector<Policy::ExpertBias> out;
+    for (size_t start = 0; start <= text.size();) {
+        const size_t colon = std::min(text.find(':', start), text.size());
+        const std::string_view one = text.substr(start, colon - start);
+        const size_t sign = std::min(one.find_first_of("+-"), one.size());
+        const auto expert = integer(one.substr(0, sign), 0, kMaxExperts - 1);
+        const std::string_view amount = one.substr(sign < one.size() && one[sign] == '+' ? sign + 1 : sign);
+        const auto bias = amount.starts_with('+') || (sign < one.size() && one[sign] == '+' && amount.starts_with('-')) ? std::nullopt : number(amount, -kMaxBias, kMaxBias);
+        if (!expert || !bias) return bad_item(item, fmt::format("biases are an expert, 0 to {}, and + or - a number up to {}, joined by colons: 5+0.1:9-0.05", kMaxExperts - 1, kMaxBias));
+        std::erase_if(out, [&](const Policy::ExpertBias& b) { return b.expert == *expert; });
+        out.push_back({*expert, *bias});
+        start = colon + 1;
+    }
+    std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.expert < b.expert; });
+    return out;
+}
+
 /// `*`, `L` or `L-M`.
 Result<std::pair<int, int>> parse_range(std::string_view item, std::string_view text) {
     if (text == "*") return std::pair{0, std::numeric_limits<int>::max()};
@@ -104,7 +148,8 @@ Policy::LayerItem& layer_item(Policy& policy, std::pair<int, int> range, std::st
     if (!policy.layers.empty()) {
         Policy::LayerItem& last = policy.layers.back();
         const bool taken = (key == "rule" && last.rule) || (key == "k" && last.k) || (key == "temp" && last.temperature) ||
-                           (key == "mask" && !last.masked.empty()) || (key == "force" && !last.forced.empty());
+                           (key == "mask" && !last.masked.empty()) || (key == "force" && !last.forced.empty()) || (key == "p" && last.p) ||
+                           (key == "tau" && last.tau) || (key == "noise" && last.noise) || (key == "bias" && !last.bias.empty());
         if (last.first == range.first && last.last == range.second && !taken) return last;
     }
     Policy::LayerItem& fresh = policy.layers.emplace_back();
@@ -122,26 +167,35 @@ Result<void> parse_layer_item(Policy& policy, std::string_view item, std::string
     } else if (key == "k") {
         GS_TRY(int k, parse_k(item, value));
         layer_item(policy, range, key).k = k;
-    } else if (key == "temp") {
-        GS_TRY(float temperature, parse_temperature(item, value));
-        layer_item(policy, range, key).temperature = temperature;
+    } else if (const NumberRange* known = number_named(key); known && key != "capacity") {
+        GS_TRY(float x, parse_number(item, *known, value));
+        Policy::LayerItem& target = layer_item(policy, range, key);
+        (key == "p" ? target.p : key == "tau" ? target.tau : key == "noise" ? target.noise : target.temperature) = x;
+    } else if (key == "bias") {
+        GS_TRY(std::vector<Policy::ExpertBias> bias, parse_bias(item, value));
+        layer_item(policy, range, key).bias = std::move(bias);
     } else if (key == "mask" || key == "force") {
         GS_TRY(std::vector<int> experts, parse_experts(item, value));
         Policy::LayerItem& target = layer_item(policy, range, key);
         (key == "mask" ? target.masked : target.forced) = std::move(experts);
     } else {
-        return bad_item(item, "only rule, k, temp, mask and force take a layer range");
+        return bad_item(item, "only rule, k, p, tau, temp, noise, mask, force and bias take a layer range");
     }
     return {};
 }
 
-Result<void> parse_item(Policy& policy, bool& has_rule, std::string_view item) {
+/// Which of the names that say a rule, or imply one, have come.
+struct Named {
+    bool rule = false, p = false, tau = false;
+};
+
+Result<void> parse_item(Policy& policy, Named& named, std::string_view item) {
     const size_t equals = item.find('=');
     if (equals == std::string_view::npos) {
         const auto rule = rule_named(item);
-        if (!rule) return bad_item(item, "not a rule (native, soft, hard, topk) and not NAME=VALUE");
+        if (!rule) return bad_item(item, "not a rule (native, soft, hard, topk, topp, threshold, expert-choice) and not NAME=VALUE");
         policy.rule = *rule;
-        has_rule = true;
+        named.rule = true;
         return {};
     }
     const std::string_view name = trim(item.substr(0, equals)), value = trim(item.substr(equals + 1));
@@ -150,17 +204,22 @@ Result<void> parse_item(Policy& policy, bool& has_rule, std::string_view item) {
     }
     if (name == "rule") {
         GS_TRY(policy.rule, parse_rule(item, value));
-        has_rule = true;
+        named.rule = true;
     } else if (name == "k") {
         GS_TRY(policy.k, parse_k(item, value));
-    } else if (name == "temp") {
-        GS_TRY(policy.temperature, parse_temperature(item, value));
+    } else if (const NumberRange* known = number_named(name)) {
+        float& target = name == "p" ? policy.p : name == "tau" ? policy.tau : name == "noise" ? policy.noise : name == "capacity" ? policy.capacity : policy.temperature;
+        GS_TRY(target, parse_number(item, *known, value));
+        named.p = named.p || name == "p";
+        named.tau = named.tau || name == "tau";
+    } else if (name == "seed") {
+        GS_TRY(policy.seed, parse_seed(item, value));
     } else if (name == "weights") {
         GS_TRY(policy.weight_rule, parse_weights(item, value));
-    } else if (name == "mask" || name == "force") {
-        return bad_item(item, fmt::format("{0} needs a layer range, for example {0}@3=5:9 or {0}@*=5", name));
+    } else if (name == "mask" || name == "force" || name == "bias") {
+        return bad_item(item, fmt::format("{0} needs a layer range, for example {0}@3=5{1} or {0}@*=5{1}", name, name == "bias" ? "+0.1" : ""));
     } else {
-        return bad_item(item, "unknown name; known are rule, k, temp, weights, mask, force");
+        return bad_item(item, "unknown name; known are rule, k, p, tau, temp, noise, seed, capacity, weights, mask, force, bias");
     }
     return {};
 }
@@ -170,15 +229,15 @@ Result<void> parse_item(Policy& policy, bool& has_rule, std::string_view item) {
 Result<Policy> Policy::parse(std::string_view text) {
     if (text.size() > kMaxText) return bad_item(text, fmt::format("longer than {} bytes", kMaxText));
     Policy policy;
-    bool has_rule = false;
+    Named named;
     for (size_t start = 0; start <= text.size();) {
         const size_t comma = std::min(text.find(',', start), text.size());
         const std::string_view item = trim(text.substr(start, comma - start));
         if (item.empty()) return bad_item(text, "an item is empty; write native for the model's own routing");
-        GS_TRY_VOID(parse_item(policy, has_rule, item));
+        GS_TRY_VOID(parse_item(policy, named, item));
         start = comma + 1;
     }
-    if (policy.k > 0 && !has_rule) policy.rule = GateRule::kTopK;
+    if (!named.rule) policy.rule = implied_rule(named.tau, named.p, policy.k > 0).value_or(GateRule::kNative);
     return policy;
 }
 

@@ -78,6 +78,12 @@ std::span<const float> TraceSnapshot::weights(int moe_layer, int token) const {
     return {chunk.routes[static_cast<size_t>(token % TraceChunk::kRows)].weights.data() + slot.offset, slot.k};
 }
 
+int n_prompt_tokens(const TraceSnapshot& trace) {
+    int n = 0;
+    while (n < trace.n_tokens() && trace.token(n).phase == Phase::kPrefill) ++n;
+    return n;
+}
+
 struct TraceWriter::Impl {
     std::shared_ptr<TraceShared> shared;
     int n_open = 0;       ///< rows begun but not published
@@ -124,7 +130,7 @@ struct TraceWriter::Impl {
         for (int token = n_published(); token < n_published() + n_open; ++token) {
             const TraceChunk& chunk = shared->chunk_of(token);
             for (int m = 0; m < shared->info.n_moe_layers(); ++m) {
-                if (chunk.slots[shared->row_of(m, token)].k == 0) return false;
+                if (chunk.slots[shared->row_of(m, token)].k == TraceChunk::Slot::kNotSet) return false;
             }
         }
         return true;
@@ -150,7 +156,7 @@ void TraceWriter::set_route(int moe_layer, int row, std::span<const float> logit
     GS_CHECK(row >= 0 && row < m_impl->n_open, "row was not begun");
     GS_CHECK(moe_layer >= 0 && moe_layer < shared.info.n_moe_layers(), "no such MoE layer");
     GS_CHECK(logits.size() == static_cast<size_t>(shared.info.router.n_experts), "one logit for each expert");
-    GS_CHECK(!ids.empty() && ids.size() <= logits.size() && ids.size() == weights.size(), "one weight for each id, 1 to E of them");
+    GS_CHECK(ids.size() <= logits.size() && ids.size() == weights.size(), "one weight for each id, at most E of them");
     const int token = m_impl->n_published() + row;
     std::copy(logits.begin(), logits.end(), shared.chunk_of(token).logits.get() + shared.row_of(moe_layer, token) * logits.size());
     shared.set_route(moe_layer, token, ids, weights);

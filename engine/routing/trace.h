@@ -78,7 +78,7 @@ public:
 
     // moe_layer is the row in TraceInfo::moe_layers, not the blk.N index.
     std::span<const float> logits(int moe_layer, int token) const;    ///< [E]
-    std::span<const uint16_t> ids(int moe_layer, int token) const;    ///< [k of that token]
+    std::span<const uint16_t> ids(int moe_layer, int token) const;    ///< [k of that token]; may be empty
     std::span<const float> weights(int moe_layer, int token) const;   ///< [k], same slots as ids
 
     /// Changes whenever the content differs; for caches.
@@ -92,6 +92,9 @@ private:
     uint64_t m_revision = 0;
 };
 
+/// Tokens of the prompt: the first ones up to the first decoded one.
+int n_prompt_tokens(const TraceSnapshot& trace);
+
 class TraceWriter {
 public:
     explicit TraceWriter(TraceInfo info);
@@ -102,7 +105,7 @@ public:
     /// Opens rows for T tokens under one policy; they stay invisible until publish(). tokens: TokenRow::policy is filled in here. Called
     /// again before publish(), it opens more rows after these.
     void begin_tokens(std::span<const TokenRow> tokens, const Policy& policy);
-    /// Routing of the r-th open row at one MoE layer. logits: [E]; ids, weights: [k], 1 <= k <= E.
+    /// Routing of the r-th open row at one MoE layer. logits: [E]; ids, weights: [k], 0 <= k <= E: none where all were dropped.
     void set_route(int moe_layer, int row, std::span<const float> logits, std::span<const int32_t> ids, std::span<const float> weights);
     /// Log-probability and entropy of the r-th open row, for callers that know them only after the forward pass.
     void set_scores(int row, float logprob, float entropy);

@@ -47,7 +47,8 @@ public:
     };
     struct Slot {
         uint32_t offset = 0;  ///< into Routes
-        uint16_t k = 0;       ///< 0: not set yet
+        uint16_t k = kNotSet;
+        static constexpr uint16_t kNotSet = 0xffff;
     };
 
     std::array<TokenRow, kRows> tokens;

@@ -2,6 +2,7 @@
 // are not re-run, so deeper layers would in truth see other inputs: everything here has provenance *what-if*.
 #pragma once
 
+#include "engine/routing/batch_routing.h"
 #include "engine/routing/metrics.h"
 #include "engine/routing/policy.h"
 #include "engine/routing/trace.h"
@@ -10,6 +11,10 @@ namespace gs {
 
 /// Routes one recorded (token, MoE layer) under another policy. layer_policy: see Policy::for_layer.
 void what_if_route(const TraceSnapshot& trace, int moe_layer, int token, const LayerPolicy& layer_policy, RouteRow& row);
+
+/// One MoE layer of a run under a policy that is by batch (batch_routing.h): of each token in turn, the prompt's and the answer's. For any other
+/// policy the same as token by token.
+BatchRoutes what_if_batch(const TraceSnapshot& trace, int moe_layer, const LayerPolicy& layer_policy);
 
 /// A whole run re-routed from its recorded logits. 4,096 tokens x 30 layers x 16 experts take a few ms.
 /// The result is a trace of its own: same tokens and logits, other ids and weights, Provenance::kWhatIf.

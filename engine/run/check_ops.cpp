@@ -321,6 +321,13 @@ private:
         policy.forced.assign(64, 0);
         policy.masked[7] = policy.forced[9] = 1;
         route("route by a policy", {{.n_experts = 64, .n_used = 8}, policy, {}});
+        LayerPolicy top_p{.rule = GateRule::kTopP}, noisy{.rule = GateRule::kThreshold, .k = 12};
+        top_p.p = 0.63f;
+        noisy.tau = 0.21f;
+        noisy.noise = 0.5f;
+        noisy.seed = 9;
+        route("route by top-p", {{.n_experts = 64, .n_used = 8}, top_p, {}});
+        route("route noisily over a threshold", {{.n_experts = 64, .n_used = 8}, noisy, {}});
         route("route softly", {{.n_experts = 64, .n_used = 8}, {.rule = GateRule::kSoft}, {}});
     }
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "engine/core/check.h"
+#include "engine/routing/batch_routing.h"
 #include "engine/run/evaluate_window.h"
 #include "engine/run/layer_error.h"
 #include "engine/run/run_types.h"
@@ -82,10 +83,11 @@ private:
 
 /// Teacher-forced over one window from an empty cache.
 Result<void> Scorer::pass(const Policy& policy, int first, int size, RouteTally& tally, const OnLogits& on_logits, const OnRows& on_rows) {
-    m_decoder.set_policy(policy);
+    m_decoder.set_policy(policy, size);
     m_decoder.set_sink(&tally);
-    for (int done = 0; done < size; done += kPassTokens) {
-        const int n = std::min(kPassTokens, size - done);
+    const int pass_tokens = policy.is_by_batch() ? kExpertChoiceBlock : kPassTokens;   // experts that choose tokens need the whole block of them
+    for (int done = 0; done < size; done += pass_tokens) {
+        const int n = std::min(pass_tokens, size - done);
         tally.set_offset(done);
         m_decoder.set_logit_function([&](int row, std::span<const float> logits) { on_logits(done + row, logits); });
         if (&policy == &m_reference) listen(first, done, n);
@@ -191,7 +193,7 @@ Result<void> Scorer::time_policy(PolicyScore& score) {
     const int first = (n_tokens - 1) / m_window * m_window, size = n_tokens - first;
     const int n = std::min(m_options.timed_tokens, m_window - kWarmUp);
     if (n < 1) return {};
-    m_decoder.set_policy(score.policy);
+    m_decoder.set_policy(score.policy, 1);
     m_decoder.set_sink(nullptr);
     RunningMean seconds;
     for (int i = -kWarmUp; i < n; ++i) {

@@ -42,8 +42,8 @@ public:
     Comparer(const RouterSpec& spec, std::span<const float> bias, const Decoder::Probe& probe)
         : m_spec(spec), m_bias(bias), m_probe(probe), m_width(probe.expert_outputs.size() / static_cast<size_t>(spec.n_experts)) {}
 
-    void add(const char* rule, const LayerPolicy& policy) {
-        route(m_spec, policy, m_probe.router_logits, m_bias, m_route);
+    void add(const char* rule, const LayerPolicy& policy, int position = 0) {
+        route(m_spec, policy, m_probe.router_logits, m_bias, m_route, position);
         GateRow row;
         row.rule = rule;
         row.k = m_route.k();
@@ -131,7 +131,7 @@ Result<void> refill(Decoder& decoder, const TraceSnapshot& trace, int first, int
         int end = start;
         for (; end < last && trace.token(end).policy == policy; ++end) ids.push_back(trace.token(end).id);
         GS_TRY_VOID(trace.policy(start).check(spec.router, spec.n_layers));
-        decoder.set_policy(trace.policy(start));
+        decoder.set_policy(trace.policy(start), n_prompt_tokens(trace));
         GS_TRY_VOID(decoder.forward(ids, start, LogitRows::kNone, cancel));
         start = end;
     }
@@ -147,12 +147,12 @@ const GateRow* GateComparison::find(const std::string& rule, int k) const {
 }
 
 GateComparison compare_gates(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> selection_bias,
-                             const Decoder::Probe& probe) {
+                             const Decoder::Probe& probe, int position) {
     GS_CHECK(spec.n_experts > 0 && probe.router_logits.size() == static_cast<size_t>(spec.n_experts), "a probe of this router is needed");
     Comparer comparer(spec, selection_bias, probe);
     constexpr size_t kNativeRow = 0, kSoftRow = 2;
     comparer.add("native", {});
-    comparer.add("policy", policy);
+    comparer.add("policy", policy, position);
     comparer.add("soft", {.rule = GateRule::kSoft});
     comparer.add("hard", {.rule = GateRule::kHard});
     for (int k = 1; k <= spec.n_experts; ++k) comparer.add("topk", {.rule = GateRule::kTopK, .k = k});
@@ -183,7 +183,7 @@ Result<GateComparison> gate_comparison(Decoder& decoder, const TraceSnapshot& tr
     GS_TRY(const Decoder::Probe probe, decoder.probe(trace.token(token).id, token, moe_layer, cancel));
     const int layer = spec.moe_layers[static_cast<size_t>(moe_layer)];
     const std::vector<float>& bias = decoder.model().weights.layers[static_cast<size_t>(layer)].selection_bias;
-    GateComparison out = compare_gates(spec.router, policy.for_layer(layer, spec.router.n_experts), bias, probe);
+    GateComparison out = compare_gates(spec.router, policy.for_layer(layer, spec.router.n_experts), bias, probe, token);
     out.token = token;
     out.moe_layer = moe_layer;
     out.layer = layer;

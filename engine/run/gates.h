@@ -35,9 +35,9 @@ struct GateComparison {
     const GateRow* find(const std::string& rule, int k = -1) const;   ///< null if there is none
 };
 
-/// From a probe's expert outputs; pure. policy: the one in force for that token.
+/// From a probe's expert outputs; pure. policy: the one in force for that token, at that position.
 GateComparison compare_gates(const RouterSpec& spec, const LayerPolicy& policy, std::span<const float> selection_bias,
-                             const Decoder::Probe& probe);
+                             const Decoder::Probe& probe, int position = 0);
 
 /// Runs the tokens of `trace` up to `token` unless the decoder's cache holds them already (cached_tokens positions of this very run), each under
 /// its recorded policy, then probes. Errors: kInput "wrong_model" when the trace is of another model; kCancelled; those of Decoder.

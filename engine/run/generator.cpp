@@ -7,6 +7,7 @@
 
 #include "engine/core/check.h"
 #include "engine/decode/chat_template.h"
+#include "engine/routing/batch_routing.h"
 #include "engine/run/prompt.h"
 
 namespace gs {
@@ -92,7 +93,7 @@ Result<void> Generator::Impl::compute(std::span<const int32_t> tokens, Phase pha
     scores.assign(tokens.size(), {kNone, kNone});
     scores[0] = carried;
     TokenStats next{kNone, kNone};
-    decoder.set_policy(policy);
+    decoder.set_policy(policy, run.n_prompt_tokens);
     decoder.set_sink(this);
     decoder.set_logit_function([&](int row, std::span<const float> logits) {
         const auto following = static_cast<size_t>(n_done + row + 1);
@@ -122,7 +123,9 @@ Result<void> Generator::Impl::compute(std::span<const int32_t> tokens, Phase pha
 
 Result<void> Generator::Impl::prefill(const CancelFlag* cancel) {
     const auto start = Clock::now();
-    const int n = std::min(batch, run.n_prompt_tokens - n_done);
+    // Experts that choose their tokens need the whole block of them.
+    const int most = policy.is_by_batch() ? kExpertChoiceBlock - n_done % kExpertChoiceBlock : batch;
+    const int n = std::min(most, run.n_prompt_tokens - n_done);
     GS_TRY_VOID(compute(std::span<const int32_t>(ids).subspan(static_cast<size_t>(n_done), static_cast<size_t>(n)), Phase::kPrefill, cancel));
     run.timings.prefill_tokens += n;
     run.timings.prefill_seconds += seconds_since(start);

@@ -1,7 +1,9 @@
 // Closed-form facts of routing (product.md, "Gating, defined once") on the bundled model.
 #include <algorithm>
+#include <cmath>
 #include <map>
 
+#include "engine/routing/batch_routing.h"
 #include "tests/decode/decoder_fixture.h"
 
 namespace gs {
@@ -95,6 +97,68 @@ TEST(PolicyFacts, AChangeBetweenTwoCallsTouchesOnlyLaterTokens) {
     EXPECT_EQ(changed[0], native[0]);
     EXPECT_NE(changed[1], native[1]);
     EXPECT_EQ(changed[2], native[0]) << "and the change can be taken back";
+}
+
+TEST(PolicyFacts, TheGatesOpenAllTheWayAreNative) {
+    const Pass none = without_policy();
+    for (const char* text : {"tau=0", "capacity=1000", "noise=0,seed=9", "bias@3=2+0", "native,p=0.5"}) EXPECT_EQ(under(text).logits, none.logits) << text;
+    EXPECT_EQ(under("tau=1").logits, under("k=1").logits) << "the heaviest alone";
+    EXPECT_EQ(under("p=1").logits, under("k=16").logits);
+    for (const char* text : {"tau=0.5", "capacity=1", "noise=0.5", "bias@3=2+1", "p=0.5", "expert-choice"}) EXPECT_NE(under(text).logits, none.logits) << text;
+}
+
+TEST(PolicyFacts, EveryBackEndRoutesByTheGatesAlike) {
+    for (const char* text : {"p=0.6,bias@*=2+0.1:5-0.1", "tau=0.3,noise=0.7,seed=3", "capacity=1"}) {
+        const Pass reference = under(text, std::shared_ptr<Ops>(make_reference_ops())), cpu = under(text);
+        size_t n_same = 0;
+        for (size_t i = 0; i < reference.routes.size(); ++i) n_same += reference.routes[i].ids == cpu.routes[i].ids;
+        // The rest are choices that rounding may turn, and under a capacity what follows from those.
+        EXPECT_GT(static_cast<double>(n_same), 0.97 * static_cast<double>(reference.routes.size())) << text;
+    }
+}
+
+/// A token's routes as the run recorded them are those that its recorded logits give: what-ifs of the policy in force change nothing.
+TEST(PolicyFacts, RoutesAreThoseOfTheRecordedLogits) {
+    const ModelSpec& spec = bundled_model()->spec;
+    const int n = static_cast<int>(prompt().size());
+    for (const char* text : {"p=0.6", "tau=0.3,k=6", "noise=0.7,seed=3", "capacity=0.8", "expert-choice", "rule@5=expert-choice,capacity=1.2,k=3"}) {
+        const auto decoder = make_decoder(bundled_model(), {.n_ctx = 64});
+        decoder->set_policy(policy(text), n - 3);
+        Pass pass = run_pass(*decoder, std::span(prompt()).first(static_cast<size_t>(n - 3)));
+        for (int t = n - 3; t < n; ++t) {   // the answer, token by token
+            const Pass step = run_pass(*decoder, std::span(prompt()).subspan(static_cast<size_t>(t), 1), t);
+            for (RouteList::Row row : step.routes) {
+                row.row = t;
+                pass.routes.push_back(row);
+            }
+        }
+        for (size_t m = 0; m < spec.moe_layers.size(); ++m) {
+            const LayerPolicy layer = policy(text).for_layer(spec.moe_layers[m], spec.router.n_experts);
+            std::vector<float> logits;
+            std::vector<const RouteList::Row*> rows;
+            for (int t = 0; t < n; ++t)
+                for (const RouteList::Row& row : pass.routes)
+                    if (row.moe_layer == static_cast<int>(m) && row.row == t) rows.push_back(&row), logits.insert(logits.end(), row.logits.begin(), row.logits.end());
+            ASSERT_EQ(rows.size(), static_cast<size_t>(n));
+            BatchRouter router;
+            BatchRoutes expected;
+            router.route(spec.router, layer, logits, {}, {0, n - 3}, expected);
+            for (size_t t = 0; t < rows.size(); ++t) {
+                ASSERT_TRUE(std::ranges::equal(rows[t]->ids, expected.ids_of(t))) << text << ", layer " << m << ", token " << t;
+                ASSERT_TRUE(std::ranges::equal(rows[t]->weights, expected.weights_of(t)));
+            }
+        }
+    }
+}
+
+TEST(PolicyFacts, ATokenWithoutAnExpertPassesOnWhatCameIn) {
+    const auto decoder = make_decoder(bundled_model(), {.n_ctx = 64});
+    decoder->set_policy(policy("capacity=0.01"));   // one token an expert
+    const Pass pass = run_pass(*decoder, prompt());
+    size_t n_empty = 0;
+    for (const RouteList::Row& row : pass.routes) n_empty += row.ids.empty();
+    EXPECT_GT(n_empty, pass.routes.size() / 5);
+    for (const float l : pass.logits) ASSERT_TRUE(std::isfinite(l));
 }
 
 TEST(PolicyFacts, PerLayerKHoldsForItsLayersOnly) {

@@ -12,6 +12,8 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 class RouteTest : public OpsTest {
 protected:
+    static constexpr int kFirstPosition = 1000;   // noise depends on it
+
     /// Routes rows of logits [T, E] at one layer and compares with the host, token by token. Ids must be equal, weights to a few roundings of a
     /// sum over E terms.
     void check(const LayerRouter& layer, const std::vector<float>& logits) {
@@ -27,13 +29,14 @@ protected:
         std::vector<int32_t> ids(static_cast<size_t>(n * k), -7), n_used(static_cast<size_t>(n), -7);
         int32_t nonfinite = 0;
         m_ops->route({.routers = routers.get(), .layer = 1, .logits = in.rows(), .ids = ids.data(), .weights = weights.data.data(), .n_used = n_used.data(),
-                      .k_stride = k, .nonfinite = &nonfinite});
+                      .k_stride = k, .nonfinite = &nonfinite, .first_position = kFirstPosition});
         float done = 0;
         m_ops->read(weights.data.data(), &done, 1);   // until it is done
         RouteRow row;
         bool any_nonfinite = false;
         for (int t = 0; t < n; ++t) {
-            route(layer.spec, layer.policy, std::span(logits).subspan(static_cast<size_t>(t * n_experts), static_cast<size_t>(n_experts)), layer.selection_bias, row);
+            route(layer.spec, layer.policy, std::span(logits).subspan(static_cast<size_t>(t * n_experts), static_cast<size_t>(n_experts)), layer.selection_bias, row,
+                  kFirstPosition + t);
             any_nonfinite = any_nonfinite || row.nonfinite;
             const auto first = ids.begin() + t * k;
             EXPECT_EQ(n_used[static_cast<size_t>(t)], row.k());
@@ -80,6 +83,55 @@ TEST_P(RouteTest, EveryRuleAndWeightRule) {
                 LayerPolicy policy{.rule = rule, .k = 6, .temperature = 0.7f, .weight_rule = weights};
                 check({{.n_experts = 24, .n_used = 3, .score = score}, policy, {}}, ladders(3, 24));
             }
+}
+
+TEST_P(RouteTest, TopPAndThresholdTakeAsManyAsTheHostDoes) {
+    for (const ScoreFn score : kScores)
+        for (const float share : {0.05f, 0.37f, 0.81f, 1.0f})
+            for (const bool renormalise : {false, true})
+                for (const int k : {0, 5}) {
+                    LayerPolicy policy{.rule = GateRule::kTopP, .k = k, .temperature = 0.8f};
+                    policy.p = policy.tau = share;
+                    const RouterSpec spec{.n_experts = 33, .n_used = 6, .score = score, .renormalise = renormalise};
+                    check({spec, policy, {}}, ladders(6, 33));
+                    policy.weight_rule = WeightRule::kMatchNativeSum;
+                    policy.masked.assign(33, 0);
+                    policy.forced.assign(33, 0);
+                    policy.masked[30] = policy.masked[4] = policy.forced[11] = policy.forced[2] = 1;
+                    check({spec, policy, {}}, ladders(6, 33));
+                    policy.rule = GateRule::kThreshold;
+                    check({spec, policy, {}}, ladders(6, 33));
+                    policy.forced.clear();
+                    check({spec, policy, {}}, ladders(6, 33));
+                }
+}
+
+TEST_P(RouteTest, NoiseIsTheHostsToTheBit) {
+    for (const ScoreFn score : kScores) {
+        LayerPolicy policy;
+        policy.noise = 1.5f;
+        policy.seed = 77;
+        policy.layer = 13;
+        check({{.n_experts = 24, .n_used = 5, .score = score}, policy, {}}, ladders(20, 24));
+        check({{.n_experts = 24, .n_used = 5, .score = score}, policy, {}}, std::vector<float>(24 * 20, 0.25f));   // nothing but noise decides
+        policy.weight_rule = WeightRule::kMatchNativeSum;
+        policy.temperature = 2;
+        check({{.n_experts = 24, .n_used = 5, .score = score}, policy, {}}, ladders(20, 24));
+    }
+}
+
+TEST_P(RouteTest, ThePolicysBiasIsBesideTheModels) {
+    std::vector<float> bias(16), own(16);
+    for (size_t e = 0; e < 16; ++e) bias[e] = static_cast<float>(e % 5) * 0.11f, own[e] = static_cast<float>(e % 3) * -0.17f;
+    for (const bool by_logits : {false, true})
+        for (const bool of_model : {false, true}) {
+            LayerPolicy policy;
+            policy.bias = own;
+            policy.bias[3] = NAN;   // last, not masked
+            policy.weight_rule = WeightRule::kMatchNativeSum;
+            const RouterSpec spec{.n_experts = 16, .n_used = 4, .score = ScoreFn::kSigmoid, .renormalise = true, .select_by_logits = by_logits};
+            check({spec, policy, of_model ? std::span<const float>(bias) : std::span<const float>{}}, ladders(8, 16));
+        }
 }
 
 TEST_P(RouteTest, MasksAndForcedExperts) {

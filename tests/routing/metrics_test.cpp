@@ -101,6 +101,9 @@ TEST(UniformNull, AtTheEdges) {
     EXPECT_EQ(all.entropy, 1);
     EXPECT_EQ(all.consecutive_overlap, 1);
     EXPECT_EQ(all.idle_share, 0);
+    const UniformNull dropped = uniform_null(8, 0, 10);
+    EXPECT_EQ(dropped.share + dropped.band_high + dropped.entropy, 0) << "all assignments dropped";
+    EXPECT_EQ(dropped.idle_share, 1);
     const UniformNull none = uniform_null(8, 2, 0);
     EXPECT_EQ(none.band_low, 0);
     EXPECT_EQ(none.band_high, 1);

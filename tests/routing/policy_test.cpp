@@ -62,6 +62,33 @@ TEST(Policy, AKForALayerMeansTopKThere) {
     EXPECT_EQ(parsed("k@1=1,rule@1=soft").for_layer(1, 8).rule, GateRule::kSoft);
 }
 
+TEST(Policy, ATauAPAndAKImplyTheirRules) {
+    EXPECT_EQ(parsed("p=0.5").rule, GateRule::kTopP);
+    EXPECT_EQ(parsed("p=0.5,k=3").rule, GateRule::kTopP);
+    EXPECT_EQ(parsed("k=3,p=0.5").rule, GateRule::kTopP) << "whatever their order";
+    EXPECT_EQ(parsed("k=3,tau=0.5").rule, GateRule::kThreshold);
+    EXPECT_EQ(parsed("soft,tau=0.5").rule, GateRule::kSoft);
+    EXPECT_EQ(parsed("noise=1,seed=2,capacity=1").rule, GateRule::kNative);
+    const Policy p = parsed("p=0.5,k@1=2,tau@2=0.4,rule@3=topp,p@4=0.9,noise@5=0.25,bias@6=1+0.5,bias@6-7=1-0.5:2+1,capacity=1.5,seed=9,noise=2");
+    EXPECT_EQ(p.for_layer(0, 8).rule, GateRule::kTopP);
+    EXPECT_EQ(p.for_layer(0, 8).p, 0.5f);
+    EXPECT_EQ(p.for_layer(1, 8).rule, GateRule::kTopK);
+    EXPECT_EQ(p.for_layer(2, 8).rule, GateRule::kThreshold);
+    EXPECT_EQ(p.for_layer(2, 8).tau, 0.4f);
+    EXPECT_EQ(p.for_layer(4, 8).p, 0.9f);
+    EXPECT_EQ(p.for_layer(4, 8).noise, 2.0f);
+    EXPECT_EQ(p.for_layer(5, 8).noise, 0.25f);
+    EXPECT_EQ(p.for_layer(5, 8).seed, 9u);
+    EXPECT_EQ(p.for_layer(5, 8).layer, 5);
+    EXPECT_EQ(p.for_layer(5, 8).capacity, 1.5f);
+    EXPECT_EQ(p.for_layer(6, 4).bias, (std::vector<float>{0, -0.5f, 1, 0})) << "later items win";
+    EXPECT_TRUE(p.is_by_batch());
+    EXPECT_FALSE(parsed("p=0.5").is_by_batch());
+    EXPECT_TRUE(parsed("rule@3=expert-choice").is_by_batch());
+    for (const char* text : {"noise=1", "capacity=1", "bias@1=2+1", "p@1=0.5", "noise@1=1"}) EXPECT_FALSE(parsed(text).is_native()) << text;
+    EXPECT_TRUE(parsed("seed=3").is_native());
+}
+
 TEST(Policy, WritesTheShortestText) {
     EXPECT_EQ(Policy{}.to_text(), "native");
     EXPECT_EQ(parsed("rule=topk,k=2").to_text(), "k=2");
@@ -69,32 +96,49 @@ TEST(Policy, WritesTheShortestText) {
     EXPECT_EQ(parsed("native,temp=0.1").to_text(), "temp=0.1");
     EXPECT_EQ(parsed("rule=soft,weights=native-sum").to_text(), "soft,weights=native-sum");
     EXPECT_EQ(parsed("k@*=1,mask@3-3=9:5").to_text(), "k@*=1,mask@3=5:9");
+    EXPECT_EQ(parsed("topp").to_text(), "p=0.7") << "the default is written out";
+    EXPECT_EQ(parsed("rule=topp,p=0.5,k=4").to_text(), "k=4,p=0.5");
+    EXPECT_EQ(parsed("threshold,tau=0.25").to_text(), "tau=0.25");
+    EXPECT_EQ(parsed("expert-choice,capacity=2").to_text(), "expert-choice,capacity=2");
+    EXPECT_EQ(parsed("noise=0.5,seed=7").to_text(), "noise=0.5,seed=7");
+    EXPECT_EQ(parsed("bias@3=9-0.25:5+0.5:9+1").to_text(), "bias@3=5+0.5:9+1");
 }
 
 Policy random_policy(std::mt19937& random) {
     const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
     const auto temperature = [&] { return kMinTemperature + static_cast<float>(random() % 100000) / 977.0f; };
+    const auto share = [&] { return kMinP + static_cast<float>(random() % 1000) / 1002.0f; };
     const auto experts = [&] {
         std::vector<int> out;
         for (int e = below(5); e < 1024; e += 1 + below(600)) out.push_back(e);
         return out;
     };
     Policy p;
-    p.rule = static_cast<GateRule>(below(4));
+    p.rule = static_cast<GateRule>(below(7));
     p.k = below(3) == 0 ? 0 : 1 + below(1024);
     if (below(2)) p.temperature = temperature();
+    if (below(2)) p.p = share();
+    if (below(2)) p.tau = share();
+    if (below(2)) p.noise = share();
+    if (below(2)) p.seed = random();
+    if (below(3) == 0) p.capacity = kMinCapacity + share();
     p.weight_rule = static_cast<WeightRule>(below(3));
     for (int i = below(6); i > 0; --i) {
         Policy::LayerItem item;
         item.first = below(300);
         item.last = item.first + below(200);
         if (below(6) == 0) item.first = 0, item.last = kAll;
-        if (below(2)) item.rule = static_cast<GateRule>(below(4));
+        if (below(2)) item.rule = static_cast<GateRule>(below(7));
         if (below(2)) item.k = 1 + below(1024);
         if (below(2)) item.temperature = temperature();
         if (below(3) == 0) item.masked = experts();
         if (below(3) == 0) item.forced = experts();
-        const bool empty = !item.rule && !item.k && !item.temperature && item.masked.empty() && item.forced.empty();
+        if (below(4) == 0) item.p = share();
+        if (below(4) == 0) item.tau = share();
+        if (below(4) == 0) item.noise = share();
+        if (below(4) == 0)
+            for (const int e : experts()) item.bias.push_back({e, share() - 0.5f});
+        const bool empty = !item.rule && !item.k && !item.temperature && item.masked.empty() && item.forced.empty() && !item.p && !item.tau && !item.noise && item.bias.empty();
         const bool same_range = !p.layers.empty() && p.layers.back().first == item.first && p.layers.back().last == item.last;
         if (!empty && !same_range) p.layers.push_back(item);
     }
@@ -146,6 +190,21 @@ TEST(Policy, ErrorsNameTheItemAndWhatIsAllowed) {
         {"k@=1", {"k@=1"}},
         {"k@-=1", {"k@-=1"}},
         {"size=3", {"size=3", "unknown name"}},
+        {"p=0", {"p=0", "0.001 to 1"}},
+        {"p=1.5", {"p=1.5", "0.001 to 1"}},
+        {"tau=-0.5", {"tau is a number from 0 to 1"}},
+        {"noise=1000", {"noise is a number from 0 to 100"}},
+        {"seed=-1", {"seed is a whole number"}},
+        {"seed=4294967296", {"4294967295"}},
+        {"capacity=0", {"capacity is a number"}},
+        {"capacity@3=1", {"layer range"}},
+        {"seed@3=1", {"layer range"}},
+        {"bias=5+1", {"bias@3=5+0.1"}},
+        {"bias@3=5", {"bias@3=5", "5+0.1:9-0.05"}},
+        {"bias@3=5++1", {"5+0.1:9-0.05"}},
+        {"bias@3=5+-1", {"5+0.1:9-0.05"}},
+        {"bias@3=+1", {"5+0.1:9-0.05"}},
+        {"bias@3=5-1e9", {"1000000"}},
         {"k=2,,temp=1", {"empty"}},
         {"", {"empty"}},
         {"k=2,", {"empty"}},
@@ -166,7 +225,7 @@ TEST(Policy, ErrorsNameTheItemAndWhatIsAllowed) {
 TEST(Policy, GarbageIsRefusedOrReadButNeverBreaks) {
     std::mt19937 random(12);
     const std::string pieces[] = {"k", "=", "@", ",", ":", "-", "*", "mask", "force", "rule", "temp", "weights", "soft", "topk", "0",
-                                  "1", "7", "4294967296", "1e99", "nan", "\0x", "\xff\xfe", " ", "native", "one", "\n", "%s%n"};
+                                  "1", "7", "4294967296", "1e99", "nan", "\0x", "\xff\xfe", " ", "native", "one", "\n", "%s%n", "p", "tau", "bias", "noise", "+", "0.5", "topp"};
     int n_read = 0;
     for (int i = 0; i < 20000; ++i) {
         std::string text;
@@ -189,7 +248,7 @@ TEST(Policy, GarbageIsRefusedOrReadButNeverBreaks) {
 
 TEST(Policy, CheckComparesWithTheModel) {
     const RouterSpec spec{.n_experts = 8, .n_used = 2};
-    for (const char* good : {"native", "soft", "k=8", "k@0-3=8", "k@*=1", "mask@3=0:1:2:3:4:5:6", "force@1=0:7", "k=1,force@2=3"}) {
+    for (const char* good : {"native", "soft", "k=8", "k@0-3=8", "k@*=1", "mask@3=0:1:2:3:4:5:6", "force@1=0:7", "k=1,force@2=3", "p=0.5,force@1=0:7", "tau=0.5", "noise=1,seed=3", "bias@1=7-0.5", "capacity=1.25", "expert-choice,capacity=2"}) {
         const Result<void> result = parsed(good).check(spec, 4);
         EXPECT_TRUE(result) << good << ": " << (result ? "" : result.error().message());
     }
@@ -204,6 +263,8 @@ TEST(Policy, CheckComparesWithTheModel) {
         {"force@0=1:2:3", "force names 3"},
         {"mask@0=1,force@0=1", "both masked and forced"},
         {"hard,force@3=1:2", "layer 3"},
+        {"bias@0=8+1", "0..7"},
+        {"expert-choice,force@2=1", "layer 2"},
     };
     for (const auto& [text, part] : bad) {
         const Result<void> result = parsed(text).check(spec, 4);

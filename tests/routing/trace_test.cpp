@@ -160,8 +160,21 @@ TEST(Trace, RefusesRowsThatBreakItsContract) {
     EXPECT_CHECK_FAILS(writer.set_route(2, 0, logits, std::vector<int32_t>{0}, one), "no such MoE layer");
     EXPECT_CHECK_FAILS(writer.set_route(0, 1, logits, std::vector<int32_t>{0}, one), "not begun");
     EXPECT_CHECK_FAILS(writer.set_route(0, 0, logits, std::vector<int32_t>{4}, one), "out of range");
-    EXPECT_CHECK_FAILS(writer.set_route(0, 0, logits, std::vector<int32_t>{}, {}), "1 to E");
+    EXPECT_CHECK_FAILS(writer.set_route(0, 0, logits, std::vector<int32_t>{0}, {}), "one weight for each id");
     EXPECT_CHECK_FAILS(writer.set_route(0, 0, one, std::vector<int32_t>{0}, one), "one logit");
+}
+
+TEST(Trace, ARowMayHaveNoExpertButNotBeUnset) {
+    TraceWriter writer(small_info());
+    const TokenRow row = numbered(0);
+    writer.begin_tokens(std::span(&row, 1), Policy{});
+    const std::vector<float> logits(4), one(1);
+    writer.set_route(0, 0, logits, std::vector<int32_t>{}, {});
+    EXPECT_CHECK_FAILS(writer.publish(), "every MoE layer");
+    writer.set_route(1, 0, logits, std::vector<int32_t>{2}, one);
+    writer.publish();
+    EXPECT_TRUE(writer.snapshot().ids(0, 0).empty());
+    EXPECT_EQ(writer.snapshot().ids(1, 0).size(), 1u);
 }
 
 TEST(Trace, ReadersSeeWholeRowsWhileTheWriterAppends) {

@@ -36,7 +36,7 @@ std::unique_ptr<Routers> CudaOps::make_routers() {
 void CudaOps::route(const RouteCall& call) {
     Operation operation(*this, Op::kRoute);
     const DeviceRouter* routers = static_cast<DeviceRouters*>(call.routers)->on_device();
-    if (routers) cuda::route(m_stream, routers, call);
+    if (routers) cuda::route(m_stream, routers, call, at(call.first_position));
 }
 
 void CudaOps::moe(const MoeCall& call) {

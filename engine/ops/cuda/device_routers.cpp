@@ -15,16 +15,17 @@ DeviceRouter device_router(const LayerRouter& layer) {
     const LayerPolicy& p = layer.policy;
     return {.n_experts = s.n_experts, .n_groups = s.n_groups, .n_groups_used = s.n_groups_used, .k = p.experts_per_token(s),
             .native_k = LayerPolicy{}.experts_per_token(s), .score = s.score, .group_score = s.group_score, .weight_rule = p.weight_rule,
-            .soft = p.rule == GateRule::kSoft, .renormalise = s.renormalise, .select_by_logits = s.select_by_logits, .has_forced = any(p.forced),
-            .norm_floor = s.norm_floor, .norm_epsilon = s.norm_epsilon, .scale = s.scale, .temperature = p.temperature};
+            .rule = p.rule, .renormalise = s.renormalise, .select_by_logits = s.select_by_logits, .has_forced = any(p.forced),
+            .first_k = p.first_k(s), .p = p.p, .tau = p.tau, .noise = p.noise, .seed = p.seed, .layer = p.layer, .norm_floor = s.norm_floor, .norm_epsilon = s.norm_epsilon, .scale = s.scale, .temperature = p.temperature};
 }
 
 }  // namespace
 
-/// [L] DeviceRouter, then [L, E] biases, then [L, E] flags.
+/// [L] DeviceRouter, then [L, E] biases of the model and [L, E] of the policy, then [L, E] flags.
 void DeviceRouters::set(std::span<const LayerRouter> layers) {
     const size_t n = layers.size(), n_experts = n > 0 ? static_cast<size_t>(layers[0].spec.n_experts) : 0;
-    const size_t biases_at = n * sizeof(DeviceRouter), flags_at = biases_at + n * n_experts * sizeof(float), n_bytes = flags_at + n * n_experts;
+    const size_t biases_at = n * sizeof(DeviceRouter), policy_biases_at = biases_at + n * n_experts * sizeof(float);
+    const size_t flags_at = policy_biases_at + n * n_experts * sizeof(float), n_bytes = flags_at + n * n_experts;
     (void)cudaSetDevice(m_device);
     if (n_bytes > m_block.n_bytes()) m_graphs.clear();
     std::byte* block = m_block.at_least(n_bytes);
@@ -38,6 +39,11 @@ void DeviceRouters::set(std::span<const LayerRouter> layers) {
         if (!layer.selection_bias.empty()) {
             std::memcpy(image.data() + bias_at, layer.selection_bias.data(), layer.selection_bias.size_bytes());
             router.bias = reinterpret_cast<const float*>(block + bias_at);
+        }
+        if (!layer.policy.bias.empty()) {
+            const size_t at = policy_biases_at + l * n_experts * sizeof(float);
+            std::memcpy(image.data() + at, layer.policy.bias.data(), layer.policy.bias.size() * sizeof(float));
+            router.policy_bias = reinterpret_cast<const float*>(block + at);
         }
         const auto mark = [&](const std::vector<uint8_t>& which, uint8_t flag) {
             for (size_t e = 0; e < which.size(); ++e)

@@ -6,6 +6,7 @@
 
 #include <cuda_runtime.h>
 
+#include "engine/ops/cuda/step.cuh"
 #include "engine/ops/ops.h"
 
 namespace gs::cuda {
@@ -17,15 +18,21 @@ struct DeviceRouter {
     ScoreFn score = ScoreFn::kSoftmax;
     GroupScore group_score = GroupScore::kTop2Sum;
     WeightRule weight_rule = WeightRule::kAsTrained;
-    bool soft = false, renormalise = false, select_by_logits = false, has_forced = false;
+    GateRule rule = GateRule::kNative;
+    bool renormalise = false, select_by_logits = false, has_forced = false;
+    int first_k = 0;                           ///< of the best that are looked at; k is what may remain of them
+    float p = 1, tau = 0, noise = 0;
+    uint32_t seed = 0;
+    int layer = 0;                             ///< of the model
     float norm_floor = 0, norm_epsilon = 0, scale = 1, temperature = 1;
     const float* bias = nullptr;               ///< [E] on the device, or null
+    const float* policy_bias = nullptr;        ///< [E] on the device, or null: the policy's
     const uint8_t* flags = nullptr;            ///< [E] on the device: kMasked, kForced; or null
 };
 constexpr uint8_t kMasked = 1, kForced = 2;
 constexpr int kMostExperts = 1024;
 
-/// call.logits [T, E], E <= 1024; `routers` lie on the device.
-void route(cudaStream_t stream, const DeviceRouter* routers, const RouteCall& call);
+/// call.logits [T, E], E <= 1024; `routers` lie on the device; call.first_position is where `first` says.
+void route(cudaStream_t stream, const DeviceRouter* routers, const RouteCall& call, Position first);
 
 }  // namespace gs::cuda
