@@ -177,7 +177,8 @@ void LayerPolicyPanel::row(ViewContext& context, int moe_layer) {
     ImGui::TextUnformatted(kept_text(context, moe_layer).c_str());
     tooltip("Share of the recorded choices that the policy being tried keeps, mean over tokens: |A ∩ B| / max(|A|, |B|). Only while something is tried.");
     ImGui::TableNextColumn();
-    const std::string marks = list_of("masked", edit.masked) + list_of("forced", edit.forced);
+    std::string marks = list_of("masked", edit.masked) + list_of("forced", edit.forced) + list_of("zeroed", edit.zeroed);
+    for (const gs::ExpertSwap& swap : edit.swapped) marks += fmt::format("{} runs for {}  ", swap.to, swap.from);
     ImGui::AlignTextToFramePadding();
     if (marks.empty()) dim_text("none");
     else ImGui::TextUnformatted(fit_text(marks, ImGui::GetContentRegionAvail().x - 2 * ImGui::GetFrameHeight()).c_str());

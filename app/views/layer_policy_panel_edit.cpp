@@ -38,6 +38,8 @@ std::vector<LayerEdit> split_layers(const gs::Policy& policy, std::span<const in
             if (item.temperature) edit.temperature = item.temperature;
             for (int e : item.masked) insert(edit.masked, e);
             for (int e : item.forced) insert(edit.forced, e);
+            for (int e : item.zeroed) insert(edit.zeroed, e);
+            edit.swapped.insert(edit.swapped.end(), item.swapped.begin(), item.swapped.end());
         }
     }
     return edits;
@@ -61,6 +63,8 @@ gs::Policy join_layers(const gs::Policy& base, std::span<const LayerEdit> edits,
         item.temperature = edit.temperature;
         item.masked = edit.masked;
         item.forced = edit.forced;
+        item.zeroed = edit.zeroed;
+        item.swapped = edit.swapped;
         out.layers.push_back(std::move(item));
     }
     return out;

@@ -14,7 +14,8 @@ struct LayerEdit {
     std::optional<gs::GateRule> rule;
     std::optional<int> k;
     std::optional<float> temperature;
-    std::vector<int> masked, forced;
+    std::vector<int> masked, forced, zeroed;
+    std::vector<gs::ExpertSwap> swapped;
     bool operator==(const LayerEdit&) const = default;
     bool empty() const { return *this == LayerEdit{}; }
 };

@@ -64,10 +64,17 @@ Result<void> check_item(const Policy::LayerItem& item, int n_experts, int n_laye
             return bad_policy(fmt::format("bias@{} names expert {}, but the experts of this model are 0..{}", range, b.expert, n_experts - 1));
         GS_TRY_VOID(check_number("bias", b.bias, -kMaxBias, kMaxBias));
     }
-    for (const auto& [name, experts] : {std::pair{"mask", &item.masked}, std::pair{"force", &item.forced}}) {
+    for (const auto& [name, experts] : {std::pair{"mask", &item.masked}, std::pair{"force", &item.forced}, std::pair{"zero", &item.zeroed}}) {
         for (int e : *experts) {
             if (e >= 0 && e < n_experts) continue;
             return bad_policy(fmt::format("{}@{} names expert {}, but the experts of this model are 0..{}", name, range, e, n_experts - 1));
+        }
+    }
+    for (const ExpertSwap& swap : item.swapped) {
+        if (swap.from == swap.to) return bad_policy(fmt::format("swap@{}={}>{} exchanges an expert for itself", range, swap.from, swap.to));
+        for (int e : {swap.from, swap.to}) {
+            if (e >= 0 && e < n_experts) continue;
+            return bad_policy(fmt::format("swap@{} names expert {}, but the experts of this model are 0..{}", range, e, n_experts - 1));
         }
     }
     return {};
@@ -91,6 +98,10 @@ Result<void> check_layer(const LayerPolicy& policy, const RouterSpec& spec, int 
             return bad_policy(fmt::format("layer {}: expert {} is both masked and forced", layer, e), "Drop one of the two");
         }
     }
+    for (const ExpertSwap& swap : policy.swapped) {
+        if (!policy.masked.empty() && policy.masked[static_cast<size_t>(swap.to)] != 0)
+            return bad_policy(fmt::format("layer {}: swap {}>{} lets an expert run that is masked", layer, swap.from, swap.to), "Drop one of the two");
+    }
     return {};
 }
 
@@ -99,6 +110,12 @@ std::string list_text(const std::vector<Policy::ExpertBias>& bias) {
     std::string out;
     for (const Policy::ExpertBias& b : bias) out += fmt::format("{}{}{:+}", out.empty() ? "" : ":", b.expert, b.bias);
     return out;
+}
+
+std::string list_text(const std::vector<ExpertSwap>& swaps) {
+    std::string text;
+    for (const ExpertSwap& swap : swaps) text += fmt::format("{}{}>{}", text.empty() ? "" : ":", swap.from, swap.to);
+    return text;
 }
 
 /// The keys of one item. When they are read, a key joins the item before it if that one has the same range and lacks the key. Two items of one
@@ -123,6 +140,8 @@ void append_keys(const Policy::LayerItem& item, const Policy::LayerItem* before,
     if (!item.masked.empty()) add("mask", before && !before->masked.empty(), list_text(item.masked));
     if (!item.forced.empty()) add("force", before && !before->forced.empty(), list_text(item.forced));
     if (!item.bias.empty()) add("bias", before && !before->bias.empty(), list_text(item.bias));
+    if (!item.zeroed.empty()) add("zero", before && !before->zeroed.empty(), list_text(item.zeroed));
+    if (!item.swapped.empty()) add("swap", before && !before->swapped.empty(), list_text(item.swapped));
     std::stable_partition(keys.begin(), keys.end(), [](const Key& key) { return key.is_common; });
     for (Key& key : keys) out.push_back(std::move(key.text));
 }
@@ -131,8 +150,9 @@ void append_keys(const Policy::LayerItem& item, const Policy::LayerItem* before,
 
 bool Policy::is_native() const {
     const auto changes_nothing = [](const LayerItem& item) {
-        return !item.k && item.masked.empty() && item.forced.empty() && item.own_rule().value_or(GateRule::kNative) == GateRule::kNative &&
-               item.temperature.value_or(1.0f) == 1.0f && item.noise.value_or(0.0f) == 0 && item.bias.empty();
+        return !item.k && item.masked.empty() && item.forced.empty() && item.zeroed.empty() && item.swapped.empty() &&
+               item.own_rule().value_or(GateRule::kNative) == GateRule::kNative && item.temperature.value_or(1.0f) == 1.0f &&
+               item.noise.value_or(0.0f) == 0 && item.bias.empty();
     };
     return rule == GateRule::kNative && temperature == 1.0f && weight_rule == WeightRule::kAsTrained && noise == 0 && capacity == 0 &&
            std::all_of(layers.begin(), layers.end(), changes_nothing);
@@ -208,6 +228,11 @@ LayerPolicy Policy::for_layer(int layer, int n_experts) const {
             if (b.expert >= 0 && b.expert < n_experts) out.bias[static_cast<size_t>(b.expert)] = b.bias;
         set_flags(out.masked, item.masked, n_experts);
         set_flags(out.forced, item.forced, n_experts);
+        set_flags(out.zeroed, item.zeroed, n_experts);
+        for (const ExpertSwap& swap : item.swapped) {
+            const bool known = swap.from >= 0 && swap.from < n_experts && swap.to >= 0 && swap.to < n_experts && swap.from != swap.to;
+            if (known) out.swapped.push_back(swap);
+        }
     }
     return out;
 }

@@ -6,9 +6,9 @@
 //
 // Grammar: comma-separated items. `rule=native|soft|hard|topk|topp|threshold|expert-choice`, `k=N`, `p=X`, `tau=X`, `temp=X`, `noise=X`, `seed=N`,
 // `capacity=X`, `weights=trained|one|native-sum`, and with a layer range `@L`, `@L-M` or `@*`: `k@R=N`, `rule@R=…`, `p@R=X`, `tau@R=X`, `temp@R=X`,
-// `noise@R=X`, `mask@R=E:E…`, `force@R=E:E…`, `bias@R=E+X:E-X…` (added to an expert's selection score). Later items win. Layers count MoE layers'
-// own layer index in the model (blk.N). A tau, p or k without a rule beside it (in the text, or of the same range) means threshold, topp, topk: the
-// first of these that is there.
+// `noise@R=X`, `mask@R=E:E…`, `force@R=E:E…`, `zero@R=E:E…`, `swap@R=A>B:C>D…`, `bias@R=E+X:E-X…` (added to an expert's selection score). Later
+// items win. Layers count MoE layers' own layer index in the model (blk.N). A tau, p or k without a rule beside it (in the text, or of the same
+// range) means threshold, topp, topk: the first of these that is there.
 #pragma once
 
 #include <optional>
@@ -50,12 +50,14 @@ struct Policy {
         std::vector<int> masked, forced;             ///< expert indices, ascending
         std::optional<float> p, tau, noise;
         std::vector<ExpertBias> bias;                ///< by expert, ascending; later items win
+        std::vector<int> zeroed = {};                ///< likewise: contribute nothing, the others keep their weights
+        std::vector<ExpertSwap> swapped = {};        ///< in order: the second runs where the first is chosen
 
         /// The rule in force where the item holds: its own, or the one that its tau, p or k implies; none if it says nothing.
         std::optional<GateRule> own_rule() const;
         bool operator==(const LayerItem&) const = default;
     };
-    std::vector<LayerItem> layers;                   ///< in order; later ones win, masks and forces add up
+    std::vector<LayerItem> layers;                   ///< in order; later ones win; masks, forces, zeros and swaps add up
 
     bool operator==(const Policy&) const = default;
     bool is_native() const;

@@ -24,7 +24,7 @@ std::string shown(std::string_view text) {
 Error bad_item(std::string_view item, std::string_view why) {
     return {ErrorKind::kUsage, "bad_policy", "Routing policy", fmt::format("\"{}\": {}", shown(item), why),
             "Items are rule, k, p, tau, temp, noise, seed, capacity, weights, and with a layer range rule@R, k@R, p@R, tau@R, temp@R, noise@R, mask@R, force@R, "
-            "bias@R, for example k=2,k@4-7=1"};
+            "zero@R, swap@R, bias@R, for example k=2,k@4-7=1"};
 }
 
 std::string_view trim(std::string_view text) {
@@ -132,6 +132,22 @@ Result<std::vector<Policy::ExpertBias>> parse_bias(std::string_view item, std::s
     return out;
 }
 
+/// A>B:C>D… in the order given.
+Result<std::vector<ExpertSwap>> parse_swaps(std::string_view item, std::string_view text) {
+    std::vector<ExpertSwap> swaps;
+    for (size_t start = 0; start <= text.size();) {
+        const size_t colon = std::min(text.find(':', start), text.size());
+        const std::string_view pair = text.substr(start, colon - start);
+        const size_t arrow = pair.find('>');
+        const auto from = integer(pair.substr(0, arrow), 0, kMaxExperts - 1);
+        const auto to = arrow == std::string_view::npos ? std::nullopt : integer(pair.substr(arrow + 1), 0, kMaxExperts - 1);
+        if (!from || !to || *from == *to) return bad_item(item, "swaps are A>B joined by colons: two different experts, B runs where A is chosen");
+        swaps.push_back({*from, *to});
+        start = colon + 1;
+    }
+    return swaps;
+}
+
 /// `*`, `L` or `L-M`.
 Result<std::pair<int, int>> parse_range(std::string_view item, std::string_view text) {
     if (text == "*") return std::pair{0, std::numeric_limits<int>::max()};
@@ -149,7 +165,8 @@ Policy::LayerItem& layer_item(Policy& policy, std::pair<int, int> range, std::st
         Policy::LayerItem& last = policy.layers.back();
         const bool taken = (key == "rule" && last.rule) || (key == "k" && last.k) || (key == "temp" && last.temperature) ||
                            (key == "mask" && !last.masked.empty()) || (key == "force" && !last.forced.empty()) || (key == "p" && last.p) ||
-                           (key == "tau" && last.tau) || (key == "noise" && last.noise) || (key == "bias" && !last.bias.empty());
+                           (key == "tau" && last.tau) || (key == "noise" && last.noise) || (key == "bias" && !last.bias.empty()) ||
+                           (key == "zero" && !last.zeroed.empty()) || (key == "swap" && !last.swapped.empty());
         if (last.first == range.first && last.last == range.second && !taken) return last;
     }
     Policy::LayerItem& fresh = policy.layers.emplace_back();
@@ -174,12 +191,15 @@ Result<void> parse_layer_item(Policy& policy, std::string_view item, std::string
     } else if (key == "bias") {
         GS_TRY(std::vector<Policy::ExpertBias> bias, parse_bias(item, value));
         layer_item(policy, range, key).bias = std::move(bias);
-    } else if (key == "mask" || key == "force") {
+    } else if (key == "mask" || key == "force" || key == "zero") {
         GS_TRY(std::vector<int> experts, parse_experts(item, value));
         Policy::LayerItem& target = layer_item(policy, range, key);
-        (key == "mask" ? target.masked : target.forced) = std::move(experts);
+        (key == "mask" ? target.masked : key == "force" ? target.forced : target.zeroed) = std::move(experts);
+    } else if (key == "swap") {
+        GS_TRY(std::vector<ExpertSwap> swaps, parse_swaps(item, value));
+        layer_item(policy, range, key).swapped = std::move(swaps);
     } else {
-        return bad_item(item, "only rule, k, p, tau, temp, noise, mask, force and bias take a layer range");
+        return bad_item(item, "only rule, k, p, tau, temp, noise, mask, force, zero, swap and bias take a layer range");
     }
     return {};
 }
@@ -216,10 +236,12 @@ Result<void> parse_item(Policy& policy, Named& named, std::string_view item) {
         GS_TRY(policy.seed, parse_seed(item, value));
     } else if (name == "weights") {
         GS_TRY(policy.weight_rule, parse_weights(item, value));
-    } else if (name == "mask" || name == "force" || name == "bias") {
+    } else if (name == "mask" || name == "force" || name == "zero" || name == "bias") {
         return bad_item(item, fmt::format("{0} needs a layer range, for example {0}@3=5{1} or {0}@*=5{1}", name, name == "bias" ? "+0.1" : ""));
+    } else if (name == "swap") {
+        return bad_item(item, "swap needs a layer range, for example swap@3=5>9");
     } else {
-        return bad_item(item, "unknown name; known are rule, k, p, tau, temp, noise, seed, capacity, weights, mask, force, bias");
+        return bad_item(item, "unknown name; known are rule, k, p, tau, temp, noise, seed, capacity, weights, mask, force, zero, swap, bias");
     }
     return {};
 }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/core/check.h"
+#include "engine/routing/ablate.h"
 #include "engine/routing/gate_noise.h"
 #include "engine/routing/router_math.h"
 #include "engine/routing/router_select.h"
@@ -222,8 +223,8 @@ void route_once(const RouterSpec& spec, const LayerPolicy& policy, std::span<con
 }  // namespace
 
 bool LayerPolicy::is_native() const {
-    return rule == GateRule::kNative && temperature == 1.0f && weight_rule == WeightRule::kAsTrained && !any(masked) && !any(forced) && noise == 0 &&
-           capacity == 0 && std::all_of(bias.begin(), bias.end(), [](float b) { return b == 0; });
+    return rule == GateRule::kNative && temperature == 1.0f && weight_rule == WeightRule::kAsTrained && !any(masked) && !any(forced) &&
+           swapped.empty() && !any(zeroed) && noise == 0 && capacity == 0 && std::all_of(bias.begin(), bias.end(), [](float b) { return b == 0; });
 }
 
 int LayerPolicy::experts_per_token(const RouterSpec& spec) const {
@@ -261,6 +262,7 @@ void route_checked(const RouterSpec& spec, const LayerPolicy& policy, std::span<
     GS_CHECK(policy.masked.empty() || policy.masked.size() == n, "one mask for each expert, or none");
     GS_CHECK(policy.forced.empty() || policy.forced.size() == n, "one force flag for each expert, or none");
     GS_CHECK(policy.bias.empty() || policy.bias.size() == n, "one bias for each expert, or none");
+    GS_CHECK(policy.zeroed.empty() || policy.zeroed.size() == n, "one zero flag for each expert, or none");
     GS_CHECK(policy.temperature > 0, "temperature must be positive");
     GS_CHECK(spec.n_groups <= 1 || spec.n_experts % spec.n_groups == 0, "groups must divide the experts");
 
@@ -271,11 +273,11 @@ void route_checked(const RouterSpec& spec, const LayerPolicy& policy, std::span<
         wanted_sum = sum_of(row.weights);
     }
     route_once(spec, policy, logits, selection_bias, row, position, given);
-    if (policy.weight_rule == WeightRule::kAsTrained) return;
-    divide(row.weights, sum_of(row.weights));
+    if (policy.weight_rule != WeightRule::kAsTrained) divide(row.weights, sum_of(row.weights));
     if (policy.weight_rule == WeightRule::kMatchNativeSum) {
         for (float& w : row.weights) w *= wanted_sum;
     }
+    ablate(policy, row.ids, row.weights);
 }
 
 }  // namespace

@@ -48,6 +48,12 @@ enum class GateRule : uint8_t {
 };
 enum class WeightRule : uint8_t { kAsTrained, kSumToOne, kMatchNativeSum };
 
+/// Where `from` is chosen, `to` runs in its place with its weight; where both are, each runs with the other's weight.
+struct ExpertSwap {
+    int from = 0, to = 0;
+    bool operator==(const ExpertSwap&) const = default;
+};
+
 /// What the user asked for, resolved for one layer. The default is `native`.
 struct LayerPolicy {
     GateRule rule = GateRule::kNative;
@@ -63,6 +69,8 @@ struct LayerPolicy {
     uint32_t seed = 0;                      ///< of the noise (gate_noise.h)
     int layer = 0;                          ///< of the model; tells the noise of layers apart
     float capacity = 0.0f;                  ///< factor of the most tokens an expert takes of a batch (batch_routing.h); 0 = no limit
+    std::vector<ExpertSwap> swapped = {};   ///< in this order, once experts are chosen and weighed; none brings a masked expert in
+    std::vector<uint8_t> zeroed = {};       ///< [E] or empty; 1 = its applied weight is 0 wherever it would run; the others keep theirs
 
     /// True when routing is exactly the model's own.
     bool is_native() const;
@@ -81,7 +89,7 @@ struct LayerPolicy {
 struct RouteRow {
     std::vector<float> preference;          ///< [E] softmax / sigmoid / … of logits / temperature, before noise, bias and masks
     std::vector<float> selection;           ///< [E] selection score; -inf where masked or outside the kept groups (unless forced)
-    std::vector<int32_t> ids;               ///< [k] best first by selection score (forced ones too); ties: lower index first
+    std::vector<int32_t> ids;               ///< [k] best first by selection score (forced ones too); ties: lower index first; then swapped
     std::vector<float> weights;             ///< [k] applied weights, same slots
     bool nonfinite = false;                 ///< a logit was NaN or infinite: NaN counts as lowest, infinite as largest finite
     std::vector<float> noisy_logits, noisy_preference;   ///< [E] scratch under noise

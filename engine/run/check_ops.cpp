@@ -321,6 +321,10 @@ private:
         policy.forced.assign(64, 0);
         policy.masked[7] = policy.forced[9] = 1;
         route("route by a policy", {{.n_experts = 64, .n_used = 8}, policy, {}});
+        policy.zeroed.assign(64, 0);
+        for (size_t e = 0; e < 64; e += 2) policy.zeroed[e] = 1;
+        for (int e = 0; e < 63; e += 3) policy.swapped.push_back({e, e + 1});
+        route("route with experts zeroed and swapped", {{.n_experts = 64, .n_used = 8}, policy, {}});
         LayerPolicy top_p{.rule = GateRule::kTopP}, noisy{.rule = GateRule::kThreshold, .k = 12};
         top_p.p = 0.63f;
         noisy.tau = 0.21f;

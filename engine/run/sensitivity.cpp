@@ -312,7 +312,7 @@ Policy with_uniform_k(const Policy& base, int k) {
     policy.rule = GateRule::kTopK;
     policy.k = k;
     for (Policy::LayerItem& item : policy.layers) item.rule.reset(), item.k.reset();
-    std::erase_if(policy.layers, [](const Policy::LayerItem& item) { return !item.temperature && item.masked.empty() && item.forced.empty(); });
+    std::erase_if(policy.layers, [](const Policy::LayerItem& item) { return !item.temperature && item.masked.empty() && item.forced.empty() && item.zeroed.empty() && item.swapped.empty(); });
     return policy;
 }
 

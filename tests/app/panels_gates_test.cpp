@@ -104,7 +104,7 @@ TEST(GateData, AnAnswerOfAnotherWidthIsNotDrawn) {
 
 TEST(LayerPolicyEdit, SplittingAndJoiningKeepsEveryLayersRule) {
     const std::vector<int> moe_layers = {1, 2, 3, 5, 6, 7, 9};
-    for (const char* text : {"native", "k=2", "soft", "k=2,k@2-5=1", "k@*=3,k@5=1,mask@3-6=5:9,force@6=1", "rule@2=soft,temp@1-9=0.5,weights=one", "mask@*=0,mask@5=2"}) {
+    for (const char* text : {"native", "k=2", "soft", "k=2,k@2-5=1", "k@*=3,k@5=1,mask@3-6=5:9,force@6=1", "rule@2=soft,temp@1-9=0.5,weights=one", "mask@*=0,mask@5=2", "zero@3-6=5:9,swap@5=1>2:3>4,swap@*=2>7"}) {
         const auto policy = gs::Policy::parse(text);
         ASSERT_TRUE(policy) << text;
         const gs::Policy joined = join_layers(*policy, split_layers(*policy, moe_layers), moe_layers);
@@ -116,6 +116,8 @@ TEST(LayerPolicyEdit, SplittingAndJoiningKeepsEveryLayersRule) {
             EXPECT_EQ(a.weight_rule, b.weight_rule) << text;
             EXPECT_EQ(a.masked, b.masked) << text << " at layer " << layer;
             EXPECT_EQ(a.forced, b.forced) << text << " at layer " << layer;
+            EXPECT_EQ(a.zeroed, b.zeroed) << text << " at layer " << layer;
+            EXPECT_EQ(a.swapped, b.swapped) << text << " at layer " << layer;
         }
         const auto again = gs::Policy::parse(joined.to_text());
         ASSERT_TRUE(again) << joined.to_text();

@@ -36,7 +36,10 @@ void check_route(const RouterSpec& spec, const LayerPolicy& policy, int layer) {
         GS_CHECK(policy.masked.empty() || !policy.masked[static_cast<size_t>(id)], "a masked expert was chosen");
         seen[static_cast<size_t>(id)] = 1;
     }
-    for (size_t e = 0; e < policy.forced.size(); ++e) GS_CHECK(!policy.forced[e] || seen[e], "a forced expert was not chosen");
+    for (size_t j = 0; j < row.ids.size() && !policy.zeroed.empty(); ++j) {
+        GS_CHECK(!policy.zeroed[static_cast<size_t>(row.ids[j])] || row.weights[j] == 0, "a zeroed expert contributes");
+    }
+    for (size_t e = 0; e < policy.forced.size() && policy.swapped.empty(); ++e) GS_CHECK(!policy.forced[e] || seen[e], "a forced expert was not chosen");
 }
 
 /// What a terminal is shown: whoever wrote the text must not be able to steer it.

@@ -151,6 +151,23 @@ TEST_P(RouteTest, MasksAndForcedExperts) {
     }
 }
 
+TEST_P(RouteTest, ZeroedAndSwappedExperts) {
+    for (const ScoreFn score : kScores)
+        for (const WeightRule weights : {WeightRule::kAsTrained, WeightRule::kSumToOne, WeightRule::kMatchNativeSum}) {
+            LayerPolicy policy{.rule = GateRule::kTopK, .k = 6, .weight_rule = weights};
+            policy.masked.assign(16, 0);
+            policy.masked[4] = 1;
+            for (int e = 0; e < 15; ++e) policy.swapped.push_back({e, e + 1});   // 3>4 would bring a masked one in
+            policy.zeroed.assign(16, 0);
+            for (const size_t e : {0, 5, 6, 11}) policy.zeroed[e] = 1;
+            check({{.n_experts = 16, .n_used = 3, .score = score}, policy, {}}, ladders(16, 16));
+            policy.swapped.clear();
+            check({{.n_experts = 16, .n_used = 3, .score = score}, policy, {}}, ladders(4, 16));
+            policy = {.swapped = {{2, 9}, {9, 2}, {15, 0}}};
+            check({{.n_experts = 16, .n_used = 8, .score = score}, policy, {}}, ladders(16, 16));
+        }
+}
+
 TEST_P(RouteTest, GroupsAndSelectionBias) {
     std::vector<float> bias(32);
     for (size_t e = 0; e < 32; ++e) bias[e] = static_cast<float>(e % 5) * 0.11f;
@@ -189,7 +206,8 @@ TEST_P(RouteTest, AChangeOfRoutersIsInForceFromTheNextCall) {
     std::vector<int32_t> ids(8);
     int32_t n_used = 0, nonfinite = 0;
     for (const int k : {2, 5, 1}) {
-        const LayerRouter layer{{.n_experts = 8, .n_used = 2}, {.rule = GateRule::kTopK, .k = k}, {}};
+        LayerRouter layer{{.n_experts = 8, .n_used = 2}, {.rule = GateRule::kTopK, .k = k}, {}};
+        if (k == 5) layer.policy.swapped.assign(500, {0, 1});   // needs more room than the call before
         routers->set({&layer, 1});
         m_ops->route({.routers = routers.get(), .logits = in.rows(), .ids = ids.data(), .weights = weights.data.data(), .n_used = &n_used, .k_stride = 8, .nonfinite = &nonfinite});
         float done = 0;

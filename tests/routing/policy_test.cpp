@@ -138,7 +138,9 @@ Policy random_policy(std::mt19937& random) {
         if (below(4) == 0) item.noise = share();
         if (below(4) == 0)
             for (const int e : experts()) item.bias.push_back({e, share() - 0.5f});
-        const bool empty = !item.rule && !item.k && !item.temperature && item.masked.empty() && item.forced.empty() && !item.p && !item.tau && !item.noise && item.bias.empty();
+        if (below(4) == 0) item.zeroed = experts();
+        for (int n = below(8) - 4; n > 0; --n) item.swapped.push_back({below(512), 512 + below(512)});
+        const bool empty = item == Policy::LayerItem{.first = item.first, .last = item.last};
         const bool same_range = !p.layers.empty() && p.layers.back().first == item.first && p.layers.back().last == item.last;
         if (!empty && !same_range) p.layers.push_back(item);
     }
@@ -157,7 +159,7 @@ TEST(Policy, TextReadsBackAsTheSamePolicy) {
 }
 
 TEST(Policy, ItemsOfOneRangeStayApart) {
-    for (const char* text : {"k@1=2,k@1=3,rule@1=soft", "rule@*=soft,rule@*=hard,mask@*=1", "mask@2=1,mask@2=3,temp@2=0.5,k@2=1", "force@0=1,force@0=2,k@0=2,k@0=3"}) {
+    for (const char* text : {"k@1=2,k@1=3,rule@1=soft", "rule@*=soft,rule@*=hard,mask@*=1", "mask@2=1,mask@2=3,temp@2=0.5,k@2=1", "force@0=1,force@0=2,k@0=2,k@0=3", "zero@1=2,swap@1=3>4,zero@1=5", "swap@*=1>2,swap@*=2>1"}) {
         const Policy policy = parsed(text);
         EXPECT_EQ(policy.layers.size() >= 2, true) << text;
         EXPECT_EQ(parsed(policy.to_text()), policy) << text << " became " << policy.to_text();
@@ -184,6 +186,13 @@ TEST(Policy, ErrorsNameTheItemAndWhatIsAllowed) {
         {"mask=3", {"mask=3", "layer range"}},
         {"mask@3=", {"mask@3=", "0 to 1023"}},
         {"mask@3=1:", {"mask@3=1:"}},
+        {"zero=1", {"zero=1", "zero@3"}},
+        {"zero@3=1>2", {"0 to 1023"}},
+        {"swap=1>2", {"swap@3=5>9"}},
+        {"swap@1=3", {"A>B"}},
+        {"swap@1=3>3", {"different"}},
+        {"swap@1=3>1024", {"A>B"}},
+        {"swap@1=3>4:", {"A>B"}},
         {"mask@3=1024", {"0 to 1023"}},
         {"k@7-4=1", {"k@7-4=1", "L <= M"}},
         {"k@512=1", {"0 to 511"}},
@@ -248,7 +257,7 @@ TEST(Policy, GarbageIsRefusedOrReadButNeverBreaks) {
 
 TEST(Policy, CheckComparesWithTheModel) {
     const RouterSpec spec{.n_experts = 8, .n_used = 2};
-    for (const char* good : {"native", "soft", "k=8", "k@0-3=8", "k@*=1", "mask@3=0:1:2:3:4:5:6", "force@1=0:7", "k=1,force@2=3", "p=0.5,force@1=0:7", "tau=0.5", "noise=1,seed=3", "bias@1=7-0.5", "capacity=1.25", "expert-choice,capacity=2"}) {
+    for (const char* good : {"native", "soft", "k=8", "k@0-3=8", "k@*=1", "mask@3=0:1:2:3:4:5:6", "force@1=0:7", "k=1,force@2=3", "zero@*=0:1:2:3:4:5:6:7", "swap@3=0>7:7>0,mask@2=7", "p=0.5,force@1=0:7", "tau=0.5", "noise=1,seed=3", "bias@1=7-0.5", "capacity=1.25", "expert-choice,capacity=2"}) {
         const Result<void> result = parsed(good).check(spec, 4);
         EXPECT_TRUE(result) << good << ": " << (result ? "" : result.error().message());
     }
@@ -265,6 +274,10 @@ TEST(Policy, CheckComparesWithTheModel) {
         {"hard,force@3=1:2", "layer 3"},
         {"bias@0=8+1", "0..7"},
         {"expert-choice,force@2=1", "layer 2"},
+        {"zero@1=8", "zero@1 names expert 8"},
+        {"swap@1=0>8", "swap@1 names expert 8"},
+        {"swap@4=0>1", "0..3"},
+        {"swap@*=0>1,mask@2=1", "layer 2: swap 0>1"},
     };
     for (const auto& [text, part] : bad) {
         const Result<void> result = parsed(text).check(spec, 4);
@@ -295,6 +308,15 @@ TEST(Policy, ResolveGivesEveryLayerItsPolicy) {
     EXPECT_EQ(layers[1].k, 1);
     EXPECT_EQ(layers[2].masked, (std::vector<uint8_t>{0, 0, 0, 1}));
     EXPECT_FALSE(policy.is_native());
+    const Policy ablated = parsed("zero@1=3,swap@1=0>2,swap@*=2>1");
+    EXPECT_EQ(ablated.for_layer(1, 4).zeroed, (std::vector<uint8_t>{0, 0, 0, 1}));
+    EXPECT_EQ(ablated.for_layer(1, 4).swapped, (std::vector<ExpertSwap>{{0, 2}, {2, 1}}));
+    EXPECT_EQ(ablated.for_layer(0, 4).swapped, (std::vector<ExpertSwap>{{2, 1}}));
+    for (const char* text : {"zero@1=3", "swap@1=0>2"}) {
+        EXPECT_FALSE(parsed(text).is_native());
+        EXPECT_FALSE(parsed(text).for_layer(1, 4).is_native());
+        EXPECT_TRUE(parsed(text).for_layer(0, 4).is_native());
+    }
 }
 
 }  // namespace

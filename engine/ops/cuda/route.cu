@@ -269,6 +269,28 @@ __device__ void route_once(Token& t, const Rule& rule) {
     weigh(t, rule);
 }
 
+/// ablate() of engine/routing/ablate.h. Few swaps over few slots: one lane.
+__device__ void ablate(Token& t) {
+    const DeviceRouter& r = t.router;
+    __syncwarp();
+    for (int s = 0; t.lane == 0 && s < r.n_swaps; ++s) {
+        const ExpertSwap swap = r.swaps[s];
+        int from = -1, to = -1;
+        for (int j = 0; j < t.n_chosen; ++j) {
+            if (t.chosen[j] == swap.from) from = j;
+            if (t.chosen[j] == swap.to) to = j;
+        }
+        if (from < 0 || (r.flags && (r.flags[swap.to] & kMasked) != 0)) continue;
+        if (to >= 0) t.chosen[to] = swap.from;
+        t.chosen[from] = swap.to;
+    }
+    __syncwarp();
+    if (r.has_zeroed)
+        t.each(t.n_chosen, [&](int j) {
+            if ((r.flags[t.chosen[j]] & kZeroed) != 0) t.weights[j] = 0;
+        });
+}
+
 __global__ void __launch_bounds__(kWarp) route_kernel(const DeviceRouter* routers, int layer, Rows logits, int32_t* ids, float* weights, int32_t* n_used,
                                                       int k_stride, int32_t* nonfinite, Position first) {
     const DeviceRouter& r = routers[layer];
@@ -292,6 +314,7 @@ __global__ void __launch_bounds__(kWarp) route_kernel(const DeviceRouter* router
         divide(t, sum_of_weights(t));
         t.each(t.n_chosen, [&](int j) { t.weights[j] *= wanted_sum; });
     }
+    if (r.n_swaps > 0 || r.has_zeroed) ablate(t);
     const auto first_slot = static_cast<ptrdiff_t>(token) * k_stride;
     t.each(t.n_chosen < k_stride ? t.n_chosen : k_stride, [&](int j) {
         ids[first_slot + j] = t.chosen[j];

@@ -19,7 +19,7 @@ struct DeviceRouter {
     GroupScore group_score = GroupScore::kTop2Sum;
     WeightRule weight_rule = WeightRule::kAsTrained;
     GateRule rule = GateRule::kNative;
-    bool renormalise = false, select_by_logits = false, has_forced = false;
+    bool renormalise = false, select_by_logits = false, has_forced = false, has_zeroed = false;
     int first_k = 0;                           ///< of the best that are looked at; k is what may remain of them
     float p = 1, tau = 0, noise = 0;
     uint32_t seed = 0;
@@ -27,9 +27,11 @@ struct DeviceRouter {
     float norm_floor = 0, norm_epsilon = 0, scale = 1, temperature = 1;
     const float* bias = nullptr;               ///< [E] on the device, or null
     const float* policy_bias = nullptr;        ///< [E] on the device, or null: the policy's
-    const uint8_t* flags = nullptr;            ///< [E] on the device: kMasked, kForced; or null
+    const uint8_t* flags = nullptr;            ///< [E] on the device: kMasked, kForced, kZeroed; or null
+    const ExpertSwap* swaps = nullptr;         ///< [n_swaps] on the device, or null
+    int n_swaps = 0;
 };
-constexpr uint8_t kMasked = 1, kForced = 2;
+constexpr uint8_t kMasked = 1, kForced = 2, kZeroed = 4;
 constexpr int kMostExperts = 1024;
 
 /// call.logits [T, E], E <= 1024; `routers` lie on the device; call.first_position is where `first` says.
