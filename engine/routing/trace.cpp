@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <string>
 #include <unordered_map>
 
@@ -27,6 +28,7 @@ TraceShared::TraceShared(TraceInfo trace_info) : info(std::move(trace_info)), se
     GS_CHECK(info.moe_layers.empty() || (info.router.n_experts >= 1 && info.router.n_experts <= 1024), "MoE layers need experts");
     GS_CHECK(info.selection_bias.empty() || info.selection_bias.size() == info.moe_layers.size(),
              "one selection bias a MoE layer, or none");
+    if (info.lacks.logits) no_logits.assign(static_cast<size_t>(info.router.n_experts), std::numeric_limits<float>::quiet_NaN());
 }
 
 void TraceShared::set_route(int moe_layer, int token, std::span<const int32_t> ids, std::span<const float> weights) {
@@ -60,6 +62,7 @@ const Policy& TraceSnapshot::policy(int token_index) const { return m_shared->po
 
 std::span<const float> TraceSnapshot::logits(int moe_layer, int token) const {
     GS_CHECK(token >= 0 && token < m_n_tokens && moe_layer >= 0 && moe_layer < n_moe_layers(), "token or layer outside the snapshot");
+    if (m_shared->info.lacks.logits) return m_shared->no_logits;
     const auto n_experts = static_cast<size_t>(m_shared->info.router.n_experts);
     return {m_shared->chunk_of(token).logits.get() + m_shared->row_of(moe_layer, token) * n_experts, n_experts};
 }
@@ -113,9 +116,9 @@ struct TraceWriter::Impl {
         const auto in_chunk = static_cast<size_t>(token % TraceChunk::kRows);
         TraceChunk& chunk = in_chunk == 0 ? shared->chunks.make(index) : shared->chunks[index];
         const auto n_layers = static_cast<size_t>(shared->info.n_moe_layers());
-        if (!chunk.logits) {
-            const size_t rows = TraceChunk::kRows * n_layers;
-            chunk.slots.resize(rows);
+        const size_t rows = TraceChunk::kRows * n_layers;
+        if (chunk.slots.empty()) chunk.slots.resize(rows);
+        if (!chunk.logits && !shared->info.lacks.logits) {
             // Not cleared: a page becomes resident when its row is written.
             chunk.logits = std::shared_ptr<float[]>(new float[rows * static_cast<size_t>(shared->info.router.n_experts)]);
         }
@@ -155,10 +158,11 @@ void TraceWriter::set_route(int moe_layer, int row, std::span<const float> logit
     TraceShared& shared = *m_impl->shared;
     GS_CHECK(row >= 0 && row < m_impl->n_open, "row was not begun");
     GS_CHECK(moe_layer >= 0 && moe_layer < shared.info.n_moe_layers(), "no such MoE layer");
-    GS_CHECK(logits.size() == static_cast<size_t>(shared.info.router.n_experts), "one logit for each expert");
-    GS_CHECK(ids.size() <= logits.size() && ids.size() == weights.size(), "one weight for each id, at most E of them");
+    const auto n_experts = static_cast<size_t>(shared.info.router.n_experts);
+    GS_CHECK(shared.info.lacks.logits ? logits.empty() : logits.size() == n_experts, "one logit for each expert");
+    GS_CHECK(ids.size() <= n_experts && ids.size() == weights.size(), "one weight for each id, at most E of them");
     const int token = m_impl->n_published() + row;
-    std::copy(logits.begin(), logits.end(), shared.chunk_of(token).logits.get() + shared.row_of(moe_layer, token) * logits.size());
+    if (!logits.empty()) std::copy(logits.begin(), logits.end(), shared.chunk_of(token).logits.get() + shared.row_of(moe_layer, token) * logits.size());
     shared.set_route(moe_layer, token, ids, weights);
 }
 

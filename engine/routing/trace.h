@@ -27,6 +27,15 @@ enum class Provenance : uint8_t { kComputed, kWhatIf, kReplayed };
 const char* name_of(Provenance p);                       ///< "computed", "what-if", "replayed"
 const char* name_of(Phase p);                            ///< "prefill", "decode"
 
+/// What a run that another program recorded does not tell. Views say so in place of drawing what is not there.
+struct TraceLacks {
+    bool logits = false;                                 ///< no router logits: no preference, margin, entropy or what-if
+    bool weights = false;                                ///< no applied weights: TraceSnapshot::weights() are NaN
+    bool token_ids = false, text = false;                ///< TokenRow::id is 0, TokenRow::text empty
+    bool phases = false;                                 ///< every token counts as prefill
+    bool operator==(const TraceLacks&) const = default;
+};
+
 /// Identity of a run: enough to label it, and to answer what-ifs without the model.
 struct TraceInfo {
     std::string model_name;                              ///< general.name
@@ -46,6 +55,9 @@ struct TraceInfo {
     uint64_t dense_bytes_per_token = 0;                  ///< weight bytes every token reads (attention, shared, head, …)
     uint64_t expert_bytes = 0;                           ///< weight bytes of one routed expert in one layer
     Provenance provenance = Provenance::kComputed;
+    TraceLacks lacks;
+    std::string source;                                  ///< format that it was imported from; empty: recorded by Gatescope
+    std::vector<std::string> notes;                      ///< what the importer had to assume or to leave out, a sentence each
 
     int n_moe_layers() const { return static_cast<int>(moe_layers.size()); }
 };
@@ -77,9 +89,11 @@ public:
     const Policy& policy(int token) const;               ///< policy in force for that token
 
     // moe_layer is the row in TraceInfo::moe_layers, not the blk.N index.
-    std::span<const float> logits(int moe_layer, int token) const;    ///< [E]
+    std::span<const float> logits(int moe_layer, int token) const;    ///< [E]; NaN without has_logits()
     std::span<const uint16_t> ids(int moe_layer, int token) const;    ///< [k of that token]; may be empty
-    std::span<const float> weights(int moe_layer, int token) const;   ///< [k], same slots as ids
+    std::span<const float> weights(int moe_layer, int token) const;   ///< [k], same slots as ids; NaN without has_weights()
+    bool has_logits() const { return !info().lacks.logits; }
+    bool has_weights() const { return !info().lacks.weights; }
 
     /// Changes whenever the content differs; for caches.
     uint64_t revision() const { return m_revision; }
@@ -105,7 +119,8 @@ public:
     /// Opens rows for T tokens under one policy; they stay invisible until publish(). tokens: TokenRow::policy is filled in here. Called
     /// again before publish(), it opens more rows after these.
     void begin_tokens(std::span<const TokenRow> tokens, const Policy& policy);
-    /// Routing of the r-th open row at one MoE layer. logits: [E]; ids, weights: [k], 0 <= k <= E: none where all were dropped.
+    /// Routing of the r-th open row at one MoE layer. logits: [E], or empty where the run lacks them; ids, weights: [k], 0 <= k <= E: none where
+    /// all were dropped.
     void set_route(int moe_layer, int row, std::span<const float> logits, std::span<const int32_t> ids, std::span<const float> weights);
     /// Log-probability and entropy of the r-th open row, for callers that know them only after the forward pass.
     void set_scores(int row, float logprob, float entropy);

@@ -54,7 +54,7 @@ public:
     std::array<TokenRow, kRows> tokens;
     std::array<Routes, kRows> routes;
     std::vector<Slot> slots;           ///< [kRows, M]
-    std::shared_ptr<float[]> logits;   ///< [kRows, M, E]; shared with what-ifs of the same run
+    std::shared_ptr<float[]> logits;   ///< [kRows, M, E]; shared with what-ifs of the same run; null where the run has none
 };
 
 struct TraceShared {
@@ -63,6 +63,7 @@ struct TraceShared {
     StableArray<TraceChunk> chunks;
     StableArray<Policy> policies;
     std::atomic<int> n_published{0};
+    std::vector<float> no_logits;      ///< [E] NaN, where the run has none
 
     explicit TraceShared(TraceInfo info);
     const TraceChunk& chunk_of(int token) const { return chunks[static_cast<size_t>(token) / TraceChunk::kRows]; }

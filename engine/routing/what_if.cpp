@@ -107,6 +107,7 @@ BatchRoutes what_if_batch(const TraceSnapshot& trace, int moe_layer, const Layer
 
 TraceSnapshot what_if_trace(const TraceSnapshot& trace, const Policy& policy) {
     if (!trace.m_shared) return {};
+    if (!trace.has_logits()) return trace;
     const TraceShared& source = *trace.m_shared;
     TraceInfo info = source.info;
     info.provenance = Provenance::kWhatIf;
