@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <new>
 
 #include <fmt/format.h>
@@ -101,6 +102,29 @@ Result<std::vector<int>> read_moe_layers(const json& object, int n_layers) {
     return out;
 }
 
+/// What an importer said of a run that another program recorded.
+Result<void> read_source(const json& object, TraceInfo& info) {
+    if (object.contains("source")) {
+        GS_TRY(info.source, text(object, "source"));
+    }
+    for (const char* key : {"lacks", "notes"}) {
+        if (!object.contains(key)) continue;
+        GS_TRY(const json* list, member(object, key, json::value_t::array));
+        for (const json& entry : *list) {
+            if (!entry.is_string()) return bad_trace(fmt::format("\"{}\" is not a list of strings", key));
+            const std::string value = entry.get<std::string>();
+            const auto known = std::find(trace_schema::kLacks.begin(), trace_schema::kLacks.end(), value);
+            if (*key == 'n')
+                info.notes.push_back(value);
+            else if (known != trace_schema::kLacks.end())
+                info.lacks.*trace_schema::kLacksMembers[static_cast<size_t>(known - trace_schema::kLacks.begin())] = true;
+            else
+                return bad_trace("it lacks something that is not known here", "bad_version");
+        }
+    }
+    return {};
+}
+
 Result<TraceInfo> read_info(const json& object) {
     TraceInfo info;
     GS_TRY(const json* model, member(object, "model", json::value_t::object));
@@ -126,6 +150,7 @@ Result<TraceInfo> read_info(const json& object) {
     GS_TRY(info.dense_bytes_per_token, whole(object, "dense_bytes_per_token", 0, INT64_MAX));
     GS_TRY(info.expert_bytes, whole(object, "expert_bytes", 0, INT64_MAX));
     info.provenance = Provenance::kReplayed;
+    GS_TRY_VOID(read_source(object, info));
     return info;
 }
 
@@ -225,9 +250,15 @@ Result<void> read_routes(const SafetensorsFile& file, const TraceInfo& info, Col
     const int64_t n_layers = info.n_moe_layers(), n_experts = info.router.n_experts;
     GS_TRY(out.k_max, size_of(file, "expert_ids", 3, 2));
     if (out.k_max > n_experts) return bad_trace("more experts per token than there are");
-    GS_TRY(out.logits, column<float>(file, "router_logits", {out.n_tokens, n_layers, n_experts}));
+    if (!info.lacks.logits) {
+        GS_TRY(out.logits, column<float>(file, "router_logits", {out.n_tokens, n_layers, n_experts}));
+    }
     GS_TRY(out.ids, column<uint16_t>(file, "expert_ids", {out.n_tokens, n_layers, out.k_max}));
-    GS_TRY(out.weights, column<float>(file, "weights", {out.n_tokens, n_layers, out.k_max}));
+    if (!info.lacks.weights) {
+        GS_TRY(out.weights, column<float>(file, "weights", {out.n_tokens, n_layers, out.k_max}));
+    } else {
+        out.weights.assign(out.ids.size(), std::numeric_limits<float>::quiet_NaN());
+    }
     GS_TRY(out.n_used, column<uint16_t>(file, "n_used", {out.n_tokens, n_layers}));
     std::vector<size_t> last_row(static_cast<size_t>(n_experts), SIZE_MAX);  // where an expert was seen: twice in one row is an error
     for (size_t row = 0; row < out.n_used.size(); ++row) {
@@ -259,6 +290,7 @@ Result<void> read_extras(const SafetensorsFile& file, TraceInfo& info) {
 
 TraceSnapshot build(TraceInfo info, const std::vector<Policy>& policies, const Columns& columns) {
     const int n_layers = info.n_moe_layers();
+    const bool has_logits = !info.lacks.logits;
     const auto n_experts = static_cast<size_t>(info.router.n_experts), k_max = static_cast<size_t>(columns.k_max);
     TraceWriter writer(std::move(info));
     std::vector<int32_t> ids;
@@ -269,7 +301,8 @@ TraceSnapshot build(TraceInfo info, const std::vector<Policy>& policies, const C
             const size_t k = columns.n_used[row];
             ids.assign(columns.ids.begin() + static_cast<std::ptrdiff_t>(row * k_max),
                        columns.ids.begin() + static_cast<std::ptrdiff_t>(row * k_max + k));
-            writer.set_route(m, 0, std::span(columns.logits).subspan(row * n_experts, n_experts), ids,
+            const std::span<const float> logits = has_logits ? std::span(columns.logits).subspan(row * n_experts, n_experts) : std::span<const float>();
+            writer.set_route(m, 0, logits, ids,
                              std::span(columns.weights).subspan(row * k_max, k));
         }
         writer.publish();

@@ -5,6 +5,7 @@
 //   files without it), engine, precision, template, sampler, provenance,
 //   router {n_experts, n_used, score, renormalise, norm_floor, norm_epsilon (0), scale, select_by_logits, weigh_input (false), n_groups,
 //   n_groups_used, group_score}, in brackets what counts in files without it,
+//   source (""), lacks [names of TraceLacks] ([]) and notes [text] ([]) of an imported run,
 //   n_layers, moe_layers [M], shared_expert, dense_bytes_per_token, expert_bytes, policies [text], filler, tensors {name: what it is}
 //
 // Tensors: T tokens, M MoE layers, E experts, K the most experts that any token uses in any layer.
@@ -13,6 +14,7 @@
 //   U8 [bytes], router_logits F32 [T, M, E], preference F32 [T, M, E], selection F32 [T, M, E] (-inf where masked or outside the kept
 //   groups), expert_ids U16 [T, M, K] and weights F32 [T, M, K] (65535 and 0 beyond n_used), n_used U16 [T, M], margin F32 [T, M],
 //   selection_bias F32 [M, E] (only if the model has one)
+// Of a run that lacks "logits" there are no router_logits, preference, selection and margin; of one that lacks "weights" no weights.
 // preference, selection and margin follow from the rest: they are there for readers in other languages and are not read back.
 #pragma once
 
@@ -22,6 +24,7 @@
 #include <string_view>
 
 #include "engine/routing/router.h"
+#include "engine/routing/trace.h"
 
 namespace gs::trace_schema {
 
@@ -33,6 +36,8 @@ inline constexpr uint16_t kFiller = 65535;
 // In the order of the enumerations.
 inline constexpr std::array<const char*, 5> kScores = {"softmax", "sigmoid", "softmax_after_topk", "sqrt_softplus", "sparse_mixer"};
 inline constexpr std::array<const char*, 2> kGroupScores = {"top2sum", "max"};
+inline constexpr std::array<const char*, 5> kLacks = {"logits", "weights", "token_ids", "text", "phases"};
+inline constexpr std::array<bool TraceLacks::*, 5> kLacksMembers = {&TraceLacks::logits, &TraceLacks::weights, &TraceLacks::token_ids, &TraceLacks::text, &TraceLacks::phases};
 
 template <class E, size_t N>
 std::optional<E> named(const std::array<const char*, N>& names, std::string_view name) {

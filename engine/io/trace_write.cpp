@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <memory>
 #include <new>
 #include <string>
 #include <unordered_map>
@@ -9,6 +10,7 @@
 #include "engine/io/safetensors.h"
 #include "engine/io/trace_file.h"
 #include "engine/io/trace_schema.h"
+#include "engine/io/trace_tensors.h"
 #include "engine/routing/metrics.h"
 #include "engine/routing/what_if.h"
 
@@ -50,16 +52,18 @@ void add_routes(const TraceSnapshot& trace, int token, const std::vector<LayerPo
         const auto logits = trace.logits(m, token);
         const auto ids = trace.ids(m, token);
         const auto weights = trace.weights(m, token);
-        what_if_route(trace, m, token, policies[static_cast<size_t>(m)], row);
-        out.logits.insert(out.logits.end(), logits.begin(), logits.end());
-        out.preference.insert(out.preference.end(), row.preference.begin(), row.preference.end());
-        out.selection.insert(out.selection.end(), row.selection.begin(), row.selection.end());
+        if (trace.has_logits()) {
+            what_if_route(trace, m, token, policies[static_cast<size_t>(m)], row);
+            out.logits.insert(out.logits.end(), logits.begin(), logits.end());
+            out.preference.insert(out.preference.end(), row.preference.begin(), row.preference.end());
+            out.selection.insert(out.selection.end(), row.selection.begin(), row.selection.end());
+            out.margin.push_back(static_cast<float>(selection_margin(logits, ids)));
+        }
         out.ids.insert(out.ids.end(), ids.begin(), ids.end());
         out.ids.resize(out.ids.size() + out.k_max - ids.size(), trace_schema::kFiller);
         out.weights.insert(out.weights.end(), weights.begin(), weights.end());
         out.weights.resize(out.weights.size() + out.k_max - weights.size(), 0.0f);
         out.n_used.push_back(static_cast<uint16_t>(ids.size()));
-        out.margin.push_back(static_cast<float>(selection_margin(logits, ids)));
     }
 }
 
@@ -72,7 +76,8 @@ Columns columns_of(const TraceSnapshot& trace) {
         for (int m = 0; m < trace.n_moe_layers(); ++m) out.k_max = std::max(out.k_max, trace.ids(m, t).size());
     }
     const size_t rows = static_cast<size_t>(trace.n_tokens()) * info.moe_layers.size(), n_experts = static_cast<size_t>(trace.n_experts());
-    for (auto* column : {&out.logits, &out.preference, &out.selection}) column->reserve(rows * n_experts);
+    if (trace.has_logits())
+        for (auto* column : {&out.logits, &out.preference, &out.selection}) column->reserve(rows * n_experts);
     RouteRow row;
     std::vector<LayerPolicy> policies;
     for (int t = 0; t < trace.n_tokens(); ++t) {
@@ -99,6 +104,13 @@ ordered_json router_json(const RouterSpec& spec) {
             {"n_groups", spec.n_groups},
             {"n_groups_used", spec.n_groups_used},
             {"group_score", trace_schema::kGroupScores[static_cast<size_t>(spec.group_score)]}};
+}
+
+ordered_json lacks_json(const TraceLacks& lacks) {
+    ordered_json names = ordered_json::array();
+    for (size_t i = 0; i < trace_schema::kLacks.size(); ++i)
+        if (lacks.*trace_schema::kLacksMembers[i]) names.push_back(trace_schema::kLacks[i]);
+    return names;
 }
 
 ordered_json tensors_json() {
@@ -142,6 +154,9 @@ ordered_json description_of(const TraceInfo& info, const Columns& columns) {
             {"shared_expert", info.has_shared_expert},
             {"dense_bytes_per_token", info.dense_bytes_per_token},
             {"expert_bytes", info.expert_bytes},
+            {"source", info.source},
+            {"lacks", lacks_json(info.lacks)},
+            {"notes", info.notes},
             {"policies", columns.policies},
             {"filler", trace_schema::kFiller},
             {"tensors", tensors_json()}};
@@ -154,11 +169,14 @@ SafetensorsEntry entry(const char* name, const char* dtype, std::vector<int64_t>
 
 }  // namespace
 
-Result<void> save_trace(const TraceSnapshot& trace, const std::filesystem::path& path) try {
+TraceTensors trace_tensors(const TraceSnapshot& trace) {
     const TraceInfo& info = trace.info();
-    const Columns c = columns_of(trace);
+    const auto columns = std::make_shared<const Columns>(columns_of(trace));
+    const Columns& c = *columns;
     const int64_t n = trace.n_tokens(), n_layers = info.n_moe_layers(), n_experts = trace.n_experts(), k = static_cast<int64_t>(c.k_max);
-    std::vector<SafetensorsEntry> entries = {
+    TraceTensors out;
+    out.owner = columns;
+    out.entries = {
         entry("token_ids", "I32", {n}, c.token_ids),
         entry("phases", "U8", {n}, c.phases),
         entry("special", "U8", {n}, c.special),
@@ -168,17 +186,22 @@ Result<void> save_trace(const TraceSnapshot& trace, const std::filesystem::path&
         entry("text", "U8", {static_cast<int64_t>(c.text.size())}, c.text),
         entry("text_ends", "I64", {n}, c.text_ends),
         entry("prompt", "U8", {static_cast<int64_t>(c.prompt.size())}, c.prompt),
-        entry("router_logits", "F32", {n, n_layers, n_experts}, c.logits),
-        entry("preference", "F32", {n, n_layers, n_experts}, c.preference),
-        entry("selection", "F32", {n, n_layers, n_experts}, c.selection),
-        entry("expert_ids", "U16", {n, n_layers, k}, c.ids),
-        entry("weights", "F32", {n, n_layers, k}, c.weights),
-        entry("n_used", "U16", {n, n_layers}, c.n_used),
-        entry("margin", "F32", {n, n_layers}, c.margin),
     };
-    if (!c.selection_bias.empty()) entries.push_back(entry("selection_bias", "F32", {n_layers, n_experts}, c.selection_bias));
-    const std::string description = description_of(info, c).dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-    return write_safetensors(path, {{trace_schema::kKey, description}}, entries);
+    if (trace.has_logits())
+        for (const auto& [name, values] : {std::pair("router_logits", &c.logits), {"preference", &c.preference}, {"selection", &c.selection}})
+            out.entries.push_back(entry(name, "F32", {n, n_layers, n_experts}, *values));
+    out.entries.push_back(entry("expert_ids", "U16", {n, n_layers, k}, c.ids));
+    if (trace.has_weights()) out.entries.push_back(entry("weights", "F32", {n, n_layers, k}, c.weights));
+    out.entries.push_back(entry("n_used", "U16", {n, n_layers}, c.n_used));
+    if (trace.has_logits()) out.entries.push_back(entry("margin", "F32", {n, n_layers}, c.margin));
+    if (!c.selection_bias.empty()) out.entries.push_back(entry("selection_bias", "F32", {n_layers, n_experts}, c.selection_bias));
+    out.description = description_of(info, c).dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+    return out;
+}
+
+Result<void> save_trace(const TraceSnapshot& trace, const std::filesystem::path& path) try {
+    const TraceTensors tensors = trace_tensors(trace);
+    return write_safetensors(path, {{trace_schema::kKey, tensors.description}}, tensors.entries);
 } catch (const std::bad_alloc&) {
     return Error{ErrorKind::kRun, "out_of_memory", fmt::format("Cannot write {}", path.string()),
                  "there is not enough memory to gather the trace", "Close other programs or save a shorter run"};
