@@ -84,6 +84,7 @@ void Decoder::set_policy(const Policy& policy, int n_prompt) {
 }
 void Decoder::set_sink(RouteSink* sink) { m_impl->sink = sink; }
 void Decoder::set_tap(TapFunction tap) { m_impl->shared.tap = std::move(tap); }
+void Decoder::set_expert_function(ExpertFunction function) { m_impl->shared.on_experts = std::move(function); }
 void Decoder::set_logit_function(LogitFunction function) { m_impl->on_logits = std::move(function); }
 
 Result<void> Decoder::forward(std::span<const int32_t> ids, int first_position, LogitRows rows, const CancelFlag* cancel) {
@@ -115,7 +116,7 @@ Result<void> Decoder::Impl::pass(const Start& from, int n, int first_position, L
     for (int start = 0; start < n; start += shared.max_batch) {
         const int size = std::min(shared.max_batch, n - start);
         const Start batch = from.part(start, size, spec().n_embd);
-        const bool is_step = size == 1 && from.hidden.empty() && !shared.tap && !by_batch;
+        const bool is_step = size == 1 && from.hidden.empty() && !shared.tap && !shared.on_experts && !by_batch;
         const bool has_logits = rows == LogitRows::kAll || (rows == LogitRows::kLast && start + size == n);
         if (is_step) GS_TRY_VOID(run_step(batch.ids, first_position + start, has_logits, cancel));
         else GS_TRY_VOID(run_layers(batch, size, first_position + start, start, spec().n_layers, cancel));

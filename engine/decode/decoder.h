@@ -36,6 +36,15 @@ public:
                           std::span<const float> weights, std::span<const int32_t> n_used, int k_stride) = 0;
 };
 
+/// What the chosen experts of one MoE layer gave for a batch of T tokens, each by itself.
+struct ExpertOutputs {
+    int moe_layer = 0, first_row = 0, n_rows = 0, k = 0;
+    /// [k, T, D] of slot j and row t: the expert's output before its weight, or where weights multiply the input, on the weighed input. 0 from n_used[t] on.
+    std::span<const float> outputs;
+    std::span<const float> weights;      ///< [T, k] applied
+    std::span<const int32_t> n_used;     ///< [T]
+};
+
 struct DecoderOptions {
     int n_ctx = 0;                       ///< 0 = model.n_ctx
     int max_batch = 512;                 ///< tokens per pass; longer prompts are cut into several
@@ -71,6 +80,9 @@ public:
     /// Copies of intermediates to the host; costs time, for tests and analysis. Rows: [T, D].
     using TapFunction = std::function<void(Tap tap, int layer, int first_row, int n_rows, std::span<const float> values)>;
     void set_tap(TapFunction tap);
+    /// Runs every chosen expert once more by itself, after its layer: twice the work of the experts. For analysis.
+    using ExpertFunction = std::function<void(const ExpertOutputs& outputs)>;
+    void set_expert_function(ExpertFunction function);
     /// With it, LogitRows::kAll hands each row over as it is computed and keeps none: 512 rows of a vocabulary of 49,152 would be 100 MB.
     using LogitFunction = std::function<void(int row, std::span<const float> logits)>;
     void set_logit_function(LogitFunction function);

@@ -96,6 +96,7 @@ void DecoderStage::moe_block(int l, int n_rows, int position, int first_row) {
               .k_stride = route.k_stride, .weigh_input = spec().router.weigh_input, .shared = w.shared ? &w.shared : nullptr, .shared_scale = gates,
               .out = sub.rows(n_rows), .routed = shared.tap ? routed.rows(n_rows) : Rows{}, .k_most = routing.k[static_cast<size_t>(m)]});
     if (shared.tap) tap_experts(l, n_rows, first_row, gates);
+    if (shared.on_experts) hand_over_experts(l, n_rows, first_row);
 }
 
 void DecoderStage::tap_experts(int l, int n_rows, int first_row, const float* gates) {

@@ -13,7 +13,8 @@ namespace {
 class Aside {
 public:
     Aside(Decoder::Impl& impl, int position, int n_layers)
-        : m_impl(impl), m_position(position), m_sink(std::exchange(impl.sink, nullptr)), m_tap(std::exchange(impl.shared.tap, nullptr)) {
+        : m_impl(impl), m_position(position), m_sink(std::exchange(impl.sink, nullptr)), m_tap(std::exchange(impl.shared.tap, nullptr)),
+          m_on_experts(std::exchange(impl.shared.on_experts, nullptr)) {
         for (int l = 0; l < n_layers; ++l) m_rows.push_back(impl.stage_of(l).read_kv(l, position));
     }
     ~Aside() {
@@ -25,6 +26,7 @@ public:
         }
         m_impl.sink = m_sink;
         m_impl.shared.tap = std::move(m_tap);
+        m_impl.shared.on_experts = std::move(m_on_experts);
     }
     Aside(const Aside&) = delete;
     Aside& operator=(const Aside&) = delete;
@@ -34,6 +36,7 @@ private:
     int m_position;
     RouteSink* m_sink;
     Decoder::TapFunction m_tap;
+    Decoder::ExpertFunction m_on_experts;
     std::vector<KvRow> m_rows;
 };
 

@@ -21,6 +21,7 @@ struct DecoderShared {
     int n_ctx = 0, max_batch = 0, begin = 0;
     Decoder::TapFunction tap;
     int n_prompt = 0;                     ///< of the pass, for policies by batch
+    Decoder::ExpertFunction on_experts;
     bool long_context = false;            ///< rotation by the divisors for long contexts
 };
 
@@ -42,6 +43,7 @@ struct DecoderStage {
     OpsBuffer x, normed, sub, q, k, v, attended, shared_gate, kv_k, kv_v;
     OpsBuffer q_low, q_heads, head_values;     ///< latent attention: queries in their low rank, then by head; values decompressed
     OpsBuffer routed, expert_outputs;     ///< made when first needed: by a tap, by a probe
+    OpsBuffer alone, alone_weights, alone_used;   ///< by an expert function
     std::unique_ptr<Readback> head;       ///< logits [kHeadRows, V], on the last stage
     KvCache cache;                        ///< of the stage's layers
     std::vector<int> moe_layers;          ///< of the stage, ascending
@@ -116,6 +118,7 @@ struct DecoderStage {
     void route_by_batch(int l, int n_rows, int position, const RouteCall& call);
     void moe_block(int l, int n_rows, int position, int first_row);
     void tap_experts(int l, int n_rows, int first_row, const float* gates);
+    void hand_over_experts(int l, int n_rows, int first_row);
     std::vector<float> weighed_expert(int l, int expert, float weight);
 };
 

@@ -8,7 +8,7 @@ namespace gs {
 
 const char* name_of(Activity activity) {
     constexpr std::array names = {"idle", "loading model", "loading trace", "running", "comparing gates", "comparing runs", "sweeping k",
-                                  "mapping sensitivity", "checking a schedule", "starting engine"};
+                                  "mapping sensitivity", "checking a schedule", "starting engine", "studying experts", "reading a router"};
     return names[static_cast<size_t>(activity)];
 }
 
@@ -38,6 +38,10 @@ void Session::restart_engine() { m_impl->push({.kind = CommandKind::kRestartEngi
 void Session::request_sensitivity(const SensitivityRequest& request) { m_impl->push({.kind = CommandKind::kSensitivity, .sensitivity = request}); }
 void Session::request_schedule(const Budget& budget, std::vector<int> ks) {
     m_impl->push({.kind = CommandKind::kSchedule, .budget = budget, .ks = std::move(ks)});
+}
+void Session::request_expert_study(const StudyRequest& request) { m_impl->push({.kind = CommandKind::kStudy, .study = request}); }
+void Session::request_router_words(int moe_layer, int expert) {
+    m_impl->push({.kind = CommandKind::kRouterWords, .moe_layer = moe_layer, .expert = expert});
 }
 void Session::cancel() { m_impl->push({.kind = CommandKind::kCancel}); }
 

@@ -21,12 +21,17 @@
 #include "engine/run/schedule.h"
 #include "engine/run/sensitivity.h"
 #include "engine/run/start_engine.h"
+#include "engine/run/study_request.h"
 #include "engine/run/sweep.h"
 
 namespace gs {
 
+struct ExpertStudy;                                ///< expert_study.h
+struct RouterWords;                                ///< router_words.h
+
 enum class Activity : uint8_t {
-    kIdle, kLoadingModel, kLoadingTrace, kRunning, kGates, kComparing, kSweeping, kMapping, kScheduling, kStartingEngine
+    kIdle, kLoadingModel, kLoadingTrace, kRunning, kGates, kComparing, kSweeping, kMapping, kScheduling, kStartingEngine,
+    kStudying, kReadingRouter
 };
 const char* name_of(Activity activity);            ///< for the status line: "idle", "loading model", …
 
@@ -52,6 +57,8 @@ struct SessionState {
     std::shared_ptr<const SweepResult> sweep;      ///< fills in while it is measured; complete at the end, what there was when it was cancelled
     std::shared_ptr<const SensitivityMap> sensitivity;    ///< fills in while it is measured; complete at the end
     std::shared_ptr<const ScheduleResult> schedule;       ///< newest answer to request_schedule, of `sensitivity`
+    std::shared_ptr<const ExpertStudy> study;      ///< grows text by text while it is made; complete at the end
+    std::shared_ptr<const RouterWords> router_words;      ///< newest answer to request_router_words
     std::optional<std::pair<std::filesystem::path, ModelEstimate>> estimate;   ///< answer to inspect_model, until loaded or dismissed
     Policy policy;                                 ///< in force for the next token
     std::vector<Notice> notices;
@@ -91,6 +98,8 @@ public:
     void request_sensitivity(const SensitivityRequest& request);
     /// Of the map in the state; newest request wins. With ks, [M] of the map's, that schedule is run instead of a search for one.
     void request_schedule(const Budget& budget, std::vector<int> ks = {});
+    void request_expert_study(const StudyRequest& request);       ///< newest request wins; what there is so far is shown text by text
+    void request_router_words(int moe_layer, int expert);         ///< of the model that is loaded; newest request wins
     void cancel();                                                ///< whatever is going on: load, sweep, comparison
     void dismiss_estimate();
     void dismiss_notice(uint64_t id);

@@ -16,7 +16,7 @@ namespace gs {
 /// What the run thread can be asked for. kStep1: one token; kCompare: put in by the run thread itself when a rerun has ended.
 enum class CommandKind : uint8_t {
     kNone, kInspect, kLoadModel, kLoadTrace, kSaveTrace, kRun, kRerun, kStep1, kResume, kStop, kSetPolicy, kGates, kSweep, kSensitivity, kSchedule,
-    kRestartEngine, kCancel, kCompare
+    kRestartEngine, kCancel, kCompare, kStudy, kRouterWords
 };
 
 struct Command {
@@ -24,11 +24,12 @@ struct Command {
     std::filesystem::path path;
     RunRequest request;
     Policy policy;
-    int token = 0, moe_layer = 0;
+    int token = 0, moe_layer = 0, expert = 0;
     SweepRequest sweep;
     SensitivityRequest sensitivity;
     Budget budget;
     std::vector<int> ks;
+    StudyRequest study;
 };
 
 /// True when `running` is pointless once `incoming` has been asked for: it is cancelled. kNone stands for a token being generated.
@@ -102,6 +103,8 @@ struct Session::Impl {
     void sweep(const Command& command);
     void map_sensitivity(const Command& command);
     void schedule(const Command& command);
+    void study_experts(const Command& command);
+    void read_router(const Command& command);
     void compare();
 
     /// The first tokens of a text to be scored, BOS as the file asks. n_tokens: how many there are in all; may be null.

@@ -39,6 +39,8 @@ void Session::Impl::adopt_model(std::shared_ptr<const Model> loaded, const std::
         s.sweep.reset();
         s.sensitivity.reset();
         s.schedule.reset();
+        s.study.reset();
+        s.router_words.reset();
         if (!fits) s.policy = {};
     });
     for (const std::string& warning : model->warnings)

@@ -21,10 +21,12 @@ bool makes_pointless(CommandKind incoming, CommandKind running) {
         case kLoadModel: return is_one_of(incoming, {kLoadModel, kCancel});
         case kGates: return is_one_of(incoming, {kGates, kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kRestartEngine, kCancel});
         case kCompare:
-            return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kSweep, kSensitivity, kSchedule, kRestartEngine, kStop, kCancel});
+            return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kSweep, kSensitivity, kSchedule, kStudy, kRestartEngine, kStop, kCancel});
         case kSweep:
         case kSensitivity:
         case kSchedule:
+        case kStudy:
+        case kRouterWords:
             return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kRestartEngine, kStop, kCancel}) || incoming == running ||
                    (incoming == kSensitivity && running == kSchedule);
         default: return false;
@@ -33,13 +35,15 @@ bool makes_pointless(CommandKind incoming, CommandKind running) {
 
 bool replaces(CommandKind incoming, CommandKind waiting) {
     switch (incoming) {
-        case kCancel: return is_one_of(waiting, {kLoadModel, kLoadTrace, kRun, kRerun, kStep1, kResume, kGates, kSweep, kSensitivity, kSchedule, kCompare});
+        case kCancel: return is_one_of(waiting, {kLoadModel, kLoadTrace, kRun, kRerun, kStep1, kResume, kGates, kSweep, kSensitivity, kSchedule, kStudy, kRouterWords, kCompare});
         case kRun:
         case kRerun: return is_one_of(waiting, {kRun, kRerun, kStep1, kResume, kCompare});
         case kGates:
         case kSweep:
         case kSensitivity:
         case kSchedule:
+        case kStudy:
+        case kRouterWords:
         case kInspect:
         case kRestartEngine:
         case kLoadModel:
@@ -76,7 +80,7 @@ void Session::Impl::push(Command command) {
         if (m_gates_running && makes_pointless(command.kind, kGates)) cancel_gates.set();
         std::erase_if(m_queue, [&](const Command& waiting) { return replaces(command.kind, waiting.kind); });
         // A cancel has done its work when it ends a job; only otherwise it is left for the run itself.
-        const bool ends_job = command.kind == kCancel && is_one_of(m_running, {kLoadModel, kGates, kSweep, kSensitivity, kSchedule, kCompare});
+        const bool ends_job = command.kind == kCancel && is_one_of(m_running, {kLoadModel, kGates, kSweep, kSensitivity, kSchedule, kStudy, kRouterWords, kCompare});
         if (!ends_job) m_queue.push_back(std::move(command));
     }
     m_queue_changed.notify_all();
@@ -116,7 +120,7 @@ std::optional<Command> Session::Impl::next_command() {
     std::optional<Command> command;
     // Long measurements wait until the run on screen has ended or is paused.
     const bool live = generating();
-    const auto next = std::find_if(m_queue.begin(), m_queue.end(), [&](const Command& c) { return !(live && is_one_of(c.kind, {kSweep, kSensitivity, kSchedule, kCompare})); });
+    const auto next = std::find_if(m_queue.begin(), m_queue.end(), [&](const Command& c) { return !(live && is_one_of(c.kind, {kSweep, kSensitivity, kSchedule, kStudy, kRouterWords, kCompare})); });
     if (next != m_queue.end()) {
         command = std::move(*next);
         m_queue.erase(next);

@@ -21,6 +21,8 @@ void Session::Impl::handle(const Command& command) {
         case CommandKind::kSweep: return sweep(command);
         case CommandKind::kSensitivity: return map_sensitivity(command);
         case CommandKind::kSchedule: return schedule(command);
+        case CommandKind::kStudy: return study_experts(command);
+        case CommandKind::kRouterWords: return read_router(command);
         case CommandKind::kCompare: return compare();
         case CommandKind::kRestartEngine: return restart_engine();
         case CommandKind::kStop:
