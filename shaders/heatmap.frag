@@ -5,6 +5,7 @@ struct Level { uint first, n_cols, n_rows, unused; };
 layout(set = 0, binding = 0, std430) readonly buffer Values { uint bits[]; };     // float bits: a NaN test that no driver may optimise away
 layout(set = 0, binding = 1, std430) readonly buffer Levels { Level levels[]; };
 layout(set = 0, binding = 2, std430) readonly buffer Colors { uint colors[]; };   // 256 a map, R in the low byte
+layout(set = 0, binding = 3, std430) readonly buffer Shared { uint shared_bits[]; };   // where the engine wrote it; only with flag 4
 layout(push_constant) uniform Push {
     vec2 view_origin;       // column, row at the image's top left
     vec2 cells_per_px;      // columns, rows
@@ -12,9 +13,10 @@ layout(push_constant) uniform Push {
     uint n_cols, n_rows;
     uint n_col_levels, n_row_levels;
     uint first_color;       // of the map
-    uint flags;             // 1: columns run downwards; 2: farthest from 0 instead of maximum
+    uint flags;             // 1: columns run downwards; 2: farthest from 0 instead of maximum; 4: single cells are in shared_bits
     uint background, no_value, no_value_stripe;
     float px;               // pixels per unit of design size
+    uint shared_first;      // cell (0, 0) in shared_bits
 } push;
 layout(location = 0) out vec4 color;
 
@@ -45,6 +47,11 @@ uint value_bits(vec2 from, vec2 to) {
     hi = min(hi, last);
     lo = min(lo, hi);
     uint best = 0x7fc00000u;
+    if ((push.flags & 4u) != 0u && lv == uvec2(0)) {
+        for (uint col = lo.x; col <= hi.x; ++col)
+            for (uint row = lo.y; row <= hi.y; ++row) best = stronger(best, shared_bits[push.shared_first + col * level.n_rows + row]);
+        return best;
+    }
     for (uint col = lo.x; col <= hi.x; ++col)
         for (uint row = lo.y; row <= hi.y; ++row) best = stronger(best, bits[level.first + col * level.n_rows + row]);
     return best;

@@ -18,7 +18,7 @@ struct ScreenshotArguments {
     std::string size = "1600x900";
     EngineChoice engine;
     int layer = -1, n_threads = 0;
-    bool exact = false;
+    bool exact = false, no_interop = false;
 };
 
 static int screenshot(const ScreenshotArguments& a) {
@@ -27,6 +27,7 @@ static int screenshot(const ScreenshotArguments& a) {
         return fail({gs::ErrorKind::kUsage, "bad_size", "--size " + a.size, "not WIDTHxHEIGHT with 320 to 16384 pixels each", "For example --size 1600x900"});
     options.engine = engine_request(a.engine, {.n_threads = a.n_threads, .precision = a.exact ? gs::Precision::kExact : gs::Precision::kFast});
     options.pick.moe_layer = a.layer;
+    options.interop = !a.no_interop;
     if (auto done = render_screenshot(options); !done) return fail(done.error());
     fmt::print(stderr, "gatescope: wrote {}\n", options.out.string());
     return 0;
@@ -58,6 +59,7 @@ void add_screenshot_command(CLI::App& root, CommandBody& chosen) {
     command->add_option("--threads", a->n_threads, "engine threads; 0 = all cores")->check(CLI::Range(0, 1024));
     add_engine_choice(*command, a->engine);
     command->add_flag("--exact", a->exact, "f32 activations instead of 16-bit ones");
+    command->add_flag("--no-interop", a->no_interop, "routing always reaches the window through the host's memory, also where it could be drawn from the GPU engine's");
     command->add_flag("--validate", o.validate, "Vulkan validation layer on");
     command->callback([a, &chosen] { chosen = [a] { return screenshot(*a); }; });
 }

@@ -33,6 +33,7 @@ void add_window_options(CLI::App& root, WindowArguments& a) {
     root.add_flag("--exact", a.exact, "f32 activations instead of 16-bit ones");
     root.add_option("--config", a.config_dir, "folder of settings and layout");
     root.add_flag("--safe-mode", a.safe_mode, "ignore settings and layout");
+    root.add_flag("--no-interop", a.no_interop, "routing always reaches the window through the host's memory, also where it could be drawn from the GPU engine's");
     root.add_flag("--validate", a.validate, "Vulkan validation layer on");
     root.add_option("--exit-after", a.exit_after_seconds, "close after so many seconds (tests)")->group("");
 }
@@ -52,6 +53,7 @@ int open_window(const WindowArguments& a) {
                           .theme = a.theme,
                           .scale = a.scale,
                           .safe_mode = a.safe_mode,
+                          .interop = !a.no_interop,
                           .validate = a.validate,
                           .exit_after_seconds = a.exit_after_seconds,
                           .reading = parse_reading(a.reading),

@@ -15,7 +15,7 @@ struct WindowArguments {
     float scale = 0;
     int n_threads = 0;
     double exit_after_seconds = 0;
-    bool exact = false, safe_mode = false, validate = false;
+    bool exact = false, no_interop = false, safe_mode = false, validate = false;
 };
 void add_window_options(CLI::App& root, WindowArguments& arguments);
 /// Exit code. Says so when this build or this machine has no window.

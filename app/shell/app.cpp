@@ -102,6 +102,7 @@ int run_window(const WindowOptions& options) {
     auto shell = Shell::create({.width = options.width,
                                 .height = options.height,
                                 .scale = options.scale,
+                                .interop = options.interop,
                                 .validation = options.validate,
                                 .config_dir = config,
                                 .exit_after_seconds = options.exit_after_seconds});
@@ -113,8 +114,10 @@ int run_window(const WindowOptions& options) {
     read_settings(window.settings().values, app.settings, app.appearance);
     if (!options.theme.empty()) app.appearance.theme = options.theme;
     if (options.scale > 0) app.appearance.scale = options.scale;
+    gs::EngineRequest engine = options.engine;
+    engine.viewer = window.viewer();
     app.session = std::make_unique<gs::Session>(
-        gs::SessionOptions{.wake = [&window] { window.wake(); }, .engine = options.engine, .reading = options.reading});
+        gs::SessionOptions{.wake = [&window] { window.wake(); }, .engine = engine, .reading = options.reading});
     app.ui = std::make_unique<AppUi>(*app.session, window.heatmaps(), app.settings);
     app.ui->set_hidden_views(read_hidden_views(window.settings().values));
     if (!layout_is_current(window.settings().values)) app.ui->reset_layout();

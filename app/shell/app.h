@@ -18,6 +18,7 @@ struct WindowOptions {
     float scale = 0;                        ///< 0: as set, else the monitor's
     int width = 1600, height = 900;
     bool safe_mode = false;         ///< ignore settings and layout
+    bool interop = true;            ///< share memory with an engine on the same device
     bool validate = false;          ///< Vulkan validation layer on; messages to stderr
     double exit_after_seconds = 0;  ///< for tests; 0: until closed
     gs::Reading reading = gs::Reading::kLlamaCpp;
@@ -43,6 +44,7 @@ struct ScreenshotOptions {
     int map_tokens = 128;        ///< of it
     std::string budget;          ///< of a schedule that is made from the map and checked; empty: none
     Pick pick;                   ///< selection; all -1: the last token at the middle layer
+    bool interop = true;
     bool validate = false;
     gs::EngineRequest engine;
 };

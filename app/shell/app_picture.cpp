@@ -101,10 +101,12 @@ gs::Result<void> render_screenshot(const ScreenshotOptions& o) {
                          "--theme dark"};
     GS_TRY(std::unique_ptr<Shell> shell,
            Shell::create(
-               {.headless = true, .width = o.width, .height = o.height, .scale = o.scale, .theme = theme, .validation = o.validate}));
+               {.headless = true, .width = o.width, .height = o.height, .scale = o.scale, .theme = theme, .interop = o.interop, .validation = o.validate}));
     ViewSettings settings;
     if (!o.prompt.empty()) settings.prompt = o.prompt;
-    gs::Session session({.engine = o.engine});
+    gs::EngineRequest engine = o.engine;
+    engine.viewer = shell->viewer();
+    gs::Session session({.engine = engine});
     AppUi ui(session, shell->heatmaps(), settings);
     if (!o.view.empty() && !ui.show_only(o.view))
         return gs::Error{gs::ErrorKind::kUsage, "unknown_view", "There is no view " + o.view, "the views are " + view_names(),

@@ -22,6 +22,10 @@ static double seconds_now() { return std::chrono::duration<double>(std::chrono::
 struct Shell::Impl {
     explicit Impl(const ShellOptions& o) : options(o), settings(o.config_dir), theme(o.theme), asked_scale(o.scale) {}
 
+    ~Impl() {
+        if (gpu && shared) gpu->wait_idle(), shared->detach();
+    }
+
     gs::Result<void> start();
     gs::Result<void> frame(const DrawUi& draw);
     gs::Result<bool> fit_to_window();
@@ -38,6 +42,7 @@ struct Shell::Impl {
     // In the order they need each other; ended the other way round.
     std::unique_ptr<Window> window;
     std::unique_ptr<GpuDevice> gpu;
+    std::shared_ptr<GpuShared> shared;
     std::unique_ptr<FrameRenderer> frames;
     std::unique_ptr<ImGuiHost> imgui;
     std::unique_ptr<HeatmapRenderer> heatmaps;
@@ -84,6 +89,8 @@ gs::Result<void> Shell::Impl::start() {
     GS_TRY(frames, FrameRenderer::create(*gpu));
     GS_TRY(imgui, ImGuiHost::create(*gpu, frames->pass(), window ? window->handle() : nullptr));
     GS_TRY(heatmaps, HeatmapRenderer::create(*gpu));
+    shared = std::make_shared<GpuShared>(*gpu, options.interop ? "" : "--no-interop asks for it");
+    heatmaps->set_shared(shared.get());
     if (!settings.layout().empty()) ImGui::LoadIniSettingsFromMemory(settings.layout().data(), settings.layout().size());
     return {};
 }
@@ -139,6 +146,10 @@ gs::Result<void> Shell::Impl::frame(const DrawUi& draw) {
     };
     GS_TRY(const bool shown, frames->draw(palette(theme).window, timed([&](VkCommandBuffer c) { heatmaps->record(c); }),
                                           timed([&](VkCommandBuffer c) { imgui->record(c); })));
+    if (shared->is_held()) {                                    // the engine may want to overwrite it
+        GS_TRY_VOID(frames->wait());
+        shared->let_go();
+    }
     GS_TRY_VOID(imgui->take_failure());
     out_of_date = !shown;
     stats.add(ui_seconds * 1e3);
@@ -239,6 +250,7 @@ void Shell::set_title(const std::string& title) {
     if (m_impl->window) m_impl->window->set_title(title);
 }
 HeatmapRenderer& Shell::heatmaps() { return *m_impl->heatmaps; }
+std::shared_ptr<gs::RoutingViewer> Shell::viewer() const { return m_impl->shared; }
 const Fonts& Shell::fonts() const { return m_impl->imgui->fonts(); }
 Settings& Shell::settings() { return m_impl->settings; }
 const FrameStats& Shell::stats() const { return m_impl->stats; }

@@ -26,6 +26,7 @@ struct ShellOptions {
     int width = 1600, height = 900;              ///< pixels
     float scale = 0;                             ///< 0.75 to 3; 0: the monitor's (headless: 1)
     ThemeKind theme = ThemeKind::kDark;
+    bool interop = true;                         ///< routing is drawn where the engine wrote it, if both are on one device
     bool validation = false;                     ///< also with GATESCOPE_VALIDATION=1 in the environment
     std::filesystem::path config_dir;            ///< settings and layout; empty: nothing is read or kept
     double exit_after_seconds = 0;               ///< run() ends then; 0: when the window is closed
@@ -74,6 +75,8 @@ public:
     void set_title(const std::string& title);
 
     HeatmapRenderer& heatmaps();
+    /// For the engine, to share its routing with the heatmaps.
+    std::shared_ptr<gs::RoutingViewer> viewer() const;
     const Fonts& fonts() const;
     Settings& settings();
     const FrameStats& stats() const;

@@ -25,6 +25,7 @@ private:
     void quantity_controls(ViewContext& context);
     void color_controls(ViewContext& context);
     void legend(const ViewContext& context) const;
+    std::optional<HeatmapOnDevice> on_device(const ViewContext& context) const;
     HeatmapInput input(const ViewContext& context) const;
     void react(ViewContext& context, const HeatmapHit& hit);
     void card(ViewContext& context, int col, int row);
@@ -149,6 +150,17 @@ void HeatmapPanel::legend(const ViewContext& context) const {
     caption_on_line(text);
 }
 
+/// Where an engine on the window's device wrote the same values: of the run itself, and without a temperature.
+std::optional<HeatmapOnDevice> HeatmapPanel::on_device(const ViewContext& context) const {
+    const PictureSpec& shown = m_picture.spec();
+    const gs::TraceSnapshot& trace = context.what_if.trace();
+    const std::shared_ptr<const gs::RunResult>& run = context.state.run;
+    if (shown.kind != PictureKind::kTokenExpert || context.what_if.active() || !run || run->trace.revision() != trace.revision()) return std::nullopt;
+    if (shown.quantity == Quantity::kAppliedWeight) return HeatmapOnDevice{run->id, gs::SharedLayout::kWeights, shown.moe_layer};
+    if (shown.quantity != Quantity::kPreference || !gs::has_shared_preference(trace.info().router.score) || !m_picture.has_plain_preference()) return std::nullopt;
+    return HeatmapOnDevice{run->id, gs::SharedLayout::kPreference, shown.moe_layer};
+}
+
 HeatmapInput HeatmapPanel::input(const ViewContext& context) const {
     HeatmapInput in;
     in.n_cols = m_picture.n_cols();
@@ -157,6 +169,7 @@ HeatmapInput HeatmapPanel::input(const ViewContext& context) const {
     in.low = m_range.low;
     in.high = m_range.high;
     in.map = context.settings.map;
+    in.on_device = on_device(context);
     in.fill_column = [this](int col, std::span<float> out) { std::copy_n(m_picture.column(col).begin(), out.size(), out.begin()); };
     const gs::TraceSnapshot trace = context.what_if.trace();
     const auto number = [](int index) { return std::to_string(index); };

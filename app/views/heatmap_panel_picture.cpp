@@ -50,7 +50,7 @@ bool RoutePicture::update(const gs::TraceSnapshot& trace, const PictureSpec& ask
 void RoutePicture::fill(int first_col) {
     const auto n_rows = static_cast<size_t>(m_n_rows);
     m_values.resize(static_cast<size_t>(m_n_cols) * n_rows);
-    if (first_col == 0) m_any = false;
+    if (first_col == 0) m_any = false, m_plain_preference = true;
     const std::span<float> fresh = std::span(m_values).subspan(static_cast<size_t>(first_col) * n_rows);
     if (m_spec.kind == PictureKind::kLayerExpert) fill_layers();
     for (int col = first_col; col < m_n_cols && m_spec.kind != PictureKind::kLayerExpert; ++col) {
@@ -67,6 +67,7 @@ void RoutePicture::fill(int first_col) {
 void RoutePicture::fill_token(int token, std::span<float> out) {
     if (m_spec.kind == PictureKind::kTokenExpert) {
         m_reader.column(m_spec.quantity, m_spec.moe_layer, token, out);
+        m_plain_preference = m_plain_preference && m_reader.policy(m_spec.moe_layer, token).temperature == 1.0f;
         return;
     }
     const std::vector<int>& layers = m_reader.trace().info().moe_layers;

@@ -51,6 +51,8 @@ public:
     const PictureSpec& spec() const { return m_spec; }
     const RunStats& stats() const { return m_stats; }
     RouteReader& reader() { return m_reader; }
+    /// Token x expert: no token's policy has a temperature at the layer, so that the preference is that of the router logits alone.
+    bool has_plain_preference() const { return m_plain_preference; }
 
     /// What a cell is about; -1 where it is not about one. A row of a dense layer has moe_layer -1.
     Pick pick_of(int col, int row) const;
@@ -71,7 +73,7 @@ private:
     std::vector<float> m_experts;          ///< [E] scratch
     int m_n_cols = 0, m_n_rows = 0;
     float m_low = 0, m_high = 0;
-    bool m_any = false, m_made = false;
+    bool m_any = false, m_made = false, m_plain_preference = true;
     uint64_t m_revision = 0;
 };
 

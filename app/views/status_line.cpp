@@ -101,7 +101,9 @@ void StatusLine::draw(ViewContext& context) {
     if (state.model) {
         // A model divided among two engines names both: the note has all of it.
         const std::string engine = state.model->engine + ", " + state.model->precision;
-        item(fit_text(engine, ImGui::GetFontSize() * 26), ("What computes: engine, threads and precision\n" + engine).c_str());
+        const std::string& drawing = state.model->drawing;
+        const std::string note = "What computes: engine, threads and precision\n" + engine + (drawing.empty() ? "" : "\nRouting for the heatmap: " + drawing);
+        item(fit_text(engine, ImGui::GetFontSize() * 26), note.c_str());
         item(fmt::format("memory {}",
                          format_bytes(static_cast<double>(state.model->file_bytes + state.model->kv_bytes + state.model->work_bytes))),
              "Weights (mapped from the file), key/value cache and working space of the loaded model");

@@ -1,5 +1,6 @@
 #include "app/widgets/gpu_device.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -160,20 +161,35 @@ gs::Result<void> GpuDevice::choose_physical() {
     return {};
 }
 
+static bool has_extension(VkPhysicalDevice device, const char* name) {
+    uint32_t count = 0;
+    if (vkEnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr) != VK_SUCCESS) return false;
+    std::vector<VkExtensionProperties> extensions(count);
+    if (vkEnumerateDeviceExtensionProperties(device, nullptr, &count, extensions.data()) < 0) return false;
+    return std::any_of(extensions.begin(), extensions.end(), [&](const VkExtensionProperties& e) { return std::strcmp(e.extensionName, name) == 0; });
+}
+
 gs::Result<void> GpuDevice::make_device() {
     const float priority = 1;
     VkDeviceQueueCreateInfo queue{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO};
     queue.queueFamilyIndex = m_family;
     queue.queueCount = 1;
     queue.pQueuePriorities = &priority;
-    const char* swapchain = VK_KHR_SWAPCHAIN_EXTENSION_NAME;
+    std::vector<const char*> extensions;
+    if (m_surface) extensions.push_back(VK_KHR_SWAPCHAIN_EXTENSION_NAME);
+    m_exports_memory = has_extension(m_physical, VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME);
+    if (m_exports_memory) extensions.push_back(VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME);
     VkDeviceCreateInfo info{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO};
     info.queueCreateInfoCount = 1;
     info.pQueueCreateInfos = &queue;
-    info.enabledExtensionCount = m_surface ? 1 : 0;
-    info.ppEnabledExtensionNames = &swapchain;
+    info.enabledExtensionCount = uint32_t(extensions.size());
+    info.ppEnabledExtensionNames = extensions.data();
     GS_VK(vkCreateDevice(m_physical, &info, nullptr, &m_device));
     vkGetDeviceQueue(m_device, m_family, 0, &m_queue);
+    VkPhysicalDeviceIDProperties id{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &id};
+    vkGetPhysicalDeviceProperties2(m_physical, &properties);
+    std::copy_n(id.deviceUUID, m_uuid.size(), m_uuid.begin());
     return {};
 }
 

@@ -5,6 +5,7 @@
 
 #include <vulkan/vulkan.h>
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -51,6 +52,10 @@ public:
     /// Index of a memory type within `allowed` with all of `wanted`, or -1.
     int memory_type(uint32_t allowed, VkMemoryPropertyFlags wanted) const;
     void wait_idle() const;
+    /// Memory can be handed to another interface as a file descriptor (VK_KHR_external_memory_fd).
+    bool exports_memory() const { return m_exports_memory; }
+    /// The same for every interface that knows the device.
+    const std::array<uint8_t, VK_UUID_SIZE>& uuid() const { return m_uuid; }
 
 private:
     GpuDevice() = default;
@@ -67,6 +72,8 @@ private:
     VkDevice m_device = VK_NULL_HANDLE;
     VkQueue m_queue = VK_NULL_HANDLE;
     uint32_t m_family = 0;
+    std::array<uint8_t, VK_UUID_SIZE> m_uuid{};
+    bool m_exports_memory = false;
     std::atomic<int> m_validation_messages{0};
 };
 

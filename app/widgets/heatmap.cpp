@@ -24,7 +24,7 @@ struct Heatmap::Impl {
     ~Impl() { renderer.retire(std::move(surface)); }
 
     void fill(const HeatmapInput& input);
-    gs::Result<void> upload();
+    gs::Result<void> upload(const HeatmapInput& input, bool zoomed_out);
     void place(const HeatmapInput& input, HeatmapView& view, ImVec2 at, ImVec2 size);
     void paint(const HeatmapInput& input, std::span<const HeatmapMark> marks, std::span<const HeatmapPath> paths, const HeatmapHit& hit, bool focus_ring);
     void draw_cells(const HeatmapInput& input);
@@ -44,7 +44,7 @@ struct Heatmap::Impl {
     std::string problem;                                        // shown in place of the cells
     uint64_t revision = 0;
     Reduce how = Reduce::kMax;
-    bool filled = false, changed = false;
+    bool filled = false;
     // This frame's geometry.
     HeatmapAxis cols, rows;
     ImRect whole, plot;
@@ -85,19 +85,19 @@ void Heatmap::Impl::fill(const HeatmapInput& input) {
         return;
     }
     pyramid.set_columns(first, input.n_cols, input.fill_column);
-    filled = changed = true;
+    filled = true;
     revision = input.revision;
     how = wanted;
 }
 
-gs::Result<void> Heatmap::Impl::upload() {
+gs::Result<void> Heatmap::Impl::upload(const HeatmapInput& input, bool zoomed_out) {
     if (!surface) {
         GS_TRY(surface, renderer.make_surface());
-        changed = true;
     }
-    if (changed) GS_TRY_VOID(surface->upload(pyramid));
-    changed = false;
-    return {};
+    std::optional<SharedCells> shared;
+    if (input.on_device && renderer.shared())
+        shared = renderer.shared()->cells(input.on_device->run, input.on_device->plane, input.on_device->moe_layer, input.n_cols, input.n_rows);
+    return surface->upload(pyramid, shared, zoomed_out);
 }
 
 void Heatmap::Impl::draw_cells(const HeatmapInput& input) {
@@ -105,10 +105,6 @@ void Heatmap::Impl::draw_cells(const HeatmapInput& input) {
     const ImU32 background = ImGui::GetColorU32(ImGuiCol_FrameBg) | IM_COL32_A_MASK;
     list.AddRectFilled(plot.Min, plot.Max, background);
     if (!problem.empty() || !renderer.has_gpu() || input.n_cols == 0) return;
-    if (auto done = upload(); !done) {
-        problem = done.error().message();
-        return;
-    }
     const ImVec2 pixels = ImGui::GetWindowViewport()->FramebufferScale;
     const float pixel = pixels.x > 0 ? pixels.x : 1;            // framebuffer pixels per ImGui pixel
     HeatmapPush push;
@@ -128,6 +124,10 @@ void Heatmap::Impl::draw_cells(const HeatmapInput& input) {
     push.no_value = background;  // a quiet hatch on the ground, so that what has a value stands out
     push.no_value_stripe = ImGui::GetColorU32(ImGuiCol_Border) | IM_COL32_A_MASK;
     push.px = std::max(1.0f, std::round(px * pixel));
+    if (auto done = upload(input, !push.shows_single_cells()); !done) {
+        problem = done.error().message();
+        return;
+    }
     ImVec2 uv_max;
     auto image = surface->show(push, int(plot.GetWidth() * pixel), int(plot.GetHeight() * pixel), uv_max);
     if (!image) {

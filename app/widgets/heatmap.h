@@ -9,21 +9,31 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "app/widgets/colormap.h"
+#include "engine/routing/shared_routing.h"
 #include "imgui.h"
 
 namespace app {
 
 /// What a heatmap shows. Column-major growth: columns are appended (tokens), rows are fixed.
+/// Columns that the engine may have written into memory of the device that draws (engine/routing/shared_routing.h): the positions of a run at one MoE layer.
+struct HeatmapOnDevice {
+    uint64_t run = 0;
+    gs::SharedLayout::Plane plane = gs::SharedLayout::kWeights;
+    int moe_layer = 0;
+};
+
 struct HeatmapInput {
     int n_cols = 0, n_rows = 0;
     /// Fills out[n_rows] of one column: called only for columns that are new or whose revision changed. NaN: no value (hatched).
     std::function<void(int col, std::span<float> out)> fill_column;
     uint64_t revision = 0;                 ///< identity of the content; a change refills everything
     int first_new_col = -1;                ///< with an unchanged revision: columns from here on are new (append); -1: detect by n_cols
+    std::optional<HeatmapOnDevice> on_device;   ///< where the same values may be found without a copy; those of fill_column are used where they are not
     float low = 0, high = 1;               ///< value range of the colour map
     ColorMap map = ColorMap::kCividis;
     bool swap_axes = false;                ///< draw columns downwards

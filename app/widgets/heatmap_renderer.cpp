@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "app/widgets/gpu_pipeline.h"
 #include "imgui_impl_vulkan.h"
@@ -40,10 +41,10 @@ gs::Result<std::unique_ptr<HeatmapRenderer>> HeatmapRenderer::create(const GpuDe
 std::unique_ptr<HeatmapRenderer> HeatmapRenderer::without_gpu() { return std::unique_ptr<HeatmapRenderer>(new HeatmapRenderer); }
 
 gs::Result<void> HeatmapRenderer::make_layouts() {
-    VkDescriptorSetLayoutBinding bindings[3]{};
-    for (uint32_t i = 0; i < 3; ++i) bindings[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_FRAGMENT_BIT, nullptr};
+    VkDescriptorSetLayoutBinding bindings[4]{};
+    for (uint32_t i = 0; i < 4; ++i) bindings[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_FRAGMENT_BIT, nullptr};
     VkDescriptorSetLayoutCreateInfo set{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
-    set.bindingCount = 3;
+    set.bindingCount = 4;
     set.pBindings = bindings;
     GS_VK(vkCreateDescriptorSetLayout(m_gpu->handle(), &set, nullptr, &m_set_layout));
     const VkPushConstantRange push{VK_SHADER_STAGE_FRAGMENT_BIT, 0, sizeof(HeatmapPush)};
@@ -75,6 +76,7 @@ uint64_t HeatmapRenderer::limit_bytes() const {
 void HeatmapRenderer::new_frame() {
     m_retired_surfaces.clear();
     m_retired_textures.clear();
+    if (m_shared) m_shared->free_unused();
 }
 
 void HeatmapRenderer::record(VkCommandBuffer commands) {
@@ -83,7 +85,7 @@ void HeatmapRenderer::record(VkCommandBuffer commands) {
 
 gs::Result<std::unique_ptr<HeatmapSurface>> HeatmapRenderer::make_surface() {
     auto surface = std::make_unique<HeatmapSurface>(*this);
-    VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 3};
+    VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 4};
     VkDescriptorPoolCreateInfo pool{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO};
     pool.maxSets = 1;
     pool.poolSizeCount = 1;
@@ -110,10 +112,10 @@ HeatmapSurface::~HeatmapSurface() {
     if (m_pool) vkDestroyDescriptorPool(m_renderer.m_gpu->handle(), m_pool, nullptr);
 }
 
-gs::Result<void> HeatmapSurface::upload(HeatmapPyramid& pyramid) {
+gs::Result<void> HeatmapSurface::upload(HeatmapPyramid& pyramid, const std::optional<SharedCells>& shared, bool zoomed_out) {
     const std::span<const float> values = pyramid.values();
-    const bool all = pyramid.layout_generation() != m_layout_generation;
-    if (all) {
+    m_pyramid = &pyramid;
+    if (pyramid.layout_generation() != m_layout_generation) {
         m_renderer.m_gpu->wait_idle();                          // the buffers may still be read
         const std::span<const HeatmapPyramid::Level> levels = pyramid.levels();
         m_values.reset();
@@ -121,21 +123,49 @@ gs::Result<void> HeatmapSurface::upload(HeatmapPyramid& pyramid) {
         GS_TRY(m_values, GpuBuffer::create(*m_renderer.m_gpu, values.size_bytes(), VK_BUFFER_USAGE_STORAGE_BUFFER_BIT));
         GS_TRY(m_levels, GpuBuffer::create(*m_renderer.m_gpu, levels.size_bytes(), VK_BUFFER_USAGE_STORAGE_BUFFER_BIT));
         std::memcpy(m_levels.data().data(), levels.data(), levels.size_bytes());
-        bind();
+        m_bound_id.reset();
         m_layout_generation = pyramid.layout_generation();
     }
-    for (const auto& [first, count] : pyramid.take_dirty())
-        std::memcpy(m_values.data().data() + first * sizeof(float), values.data() + first, count * sizeof(float));
-    m_stale = true;
+    m_stale = m_stale || shared != m_shared;
+    m_shared = shared;
+    if (m_bound_id != (shared ? shared->memory_id : 0)) bind();
+    const auto dirty = pyramid.take_dirty();
+    m_stale = m_stale || !dirty.empty();
+    if (shared && !zoomed_out) {
+        m_behind = m_behind || !dirty.empty();
+    } else if (m_behind) {
+        copy_all();
+    } else {
+        for (const auto& [first, count] : dirty)
+            std::memcpy(m_values.data().data() + first * sizeof(float), values.data() + first, count * sizeof(float));
+    }
     return {};
 }
 
+void HeatmapSurface::copy_all() {
+    std::memcpy(m_values.data().data(), m_pyramid->values().data(), m_pyramid->values().size_bytes());
+    m_behind = false;
+}
+
+/// Just before it is drawn: another run may have begun since it was said what to show. The host has the same values.
+void HeatmapSurface::hold_shared() {
+    const bool held = m_shared && m_push.shows_single_cells() && m_renderer.m_shared->hold(*m_shared);
+    m_push.flags = (m_push.flags & ~HeatmapPush::kShared) | (held ? HeatmapPush::kShared : 0);
+    m_push.shared_first = held ? m_shared->first : 0;
+    m_renderer.m_n_drawn_shared += held;
+    if (!held && m_behind && m_pyramid->layout_generation() == m_layout_generation) copy_all();
+}
+
 void HeatmapSurface::bind() {
-    const VkDescriptorBufferInfo buffers[] = {
-        {m_values.handle(), 0, VK_WHOLE_SIZE}, {m_levels.handle(), 0, VK_WHOLE_SIZE}, {m_renderer.m_colors.handle(), 0, VK_WHOLE_SIZE}};
+    const VkBuffer shared = m_shared ? m_shared->buffer : m_renderer.m_colors.handle();   // something must be bound
+    m_bound_id = m_shared ? m_shared->memory_id : 0;
+    const VkDescriptorBufferInfo buffers[] = {{m_values.handle(), 0, VK_WHOLE_SIZE},
+                                              {m_levels.handle(), 0, VK_WHOLE_SIZE},
+                                              {m_renderer.m_colors.handle(), 0, VK_WHOLE_SIZE},
+                                              {shared, 0, VK_WHOLE_SIZE}};
     VkWriteDescriptorSet write{VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET};
     write.dstSet = m_set;
-    write.descriptorCount = 3;                                  // bindings 0 to 2
+    write.descriptorCount = 4;                                  // bindings 0 to 3
     write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
     write.pBufferInfo = buffers;
     vkUpdateDescriptorSets(m_renderer.m_gpu->handle(), 1, &write, 0, nullptr);
@@ -156,18 +186,25 @@ gs::Result<ImTextureID> HeatmapSurface::show(const HeatmapPush& push, int width_
         m_texture = std::move(texture);
         m_stale = true;
     }
-    if (push != m_push || wanted.width != m_shown.width || wanted.height != m_shown.height) m_stale = true;
-    m_push = push;
+    HeatmapPush as_drawn = push;                                // but for what record() decides
+    as_drawn.flags |= m_push.flags & HeatmapPush::kShared;
+    as_drawn.shared_first = m_push.shared_first;
+    if (as_drawn != m_push || wanted.width != m_shown.width || wanted.height != m_shown.height) m_stale = true;
+    m_push = as_drawn;
     m_shown = wanted;
+    m_wanted = true;
     const VkExtent2D extent = m_texture->image.extent();
     uv_max = {float(wanted.width) / float(extent.width), float(wanted.height) / float(extent.height)};
     return ImTextureID(m_texture->id);
 }
 
 void HeatmapSurface::record(VkCommandBuffer commands) {
-    if (!m_stale || !m_texture || !m_values || m_push.n_cols == 0) return;
+    if (!std::exchange(m_wanted, false) || !m_stale || !m_texture || !m_values || m_push.n_cols == 0) return;
     m_stale = false;
     ++m_renderer.m_n_drawn;
+    hold_shared();
+    const bool shared = m_push.flags & HeatmapPush::kShared;
+    if (shared) take_over(commands, m_shared->buffer, VK_QUEUE_FAMILY_EXTERNAL, m_renderer.m_gpu->queue_family());
     VkRenderPassBeginInfo begin{VK_STRUCTURE_TYPE_RENDER_PASS_BEGIN_INFO};
     begin.renderPass = m_renderer.m_pass;
     begin.framebuffer = m_texture->image.framebuffer();
@@ -182,6 +219,7 @@ void HeatmapSurface::record(VkCommandBuffer commands) {
     vkCmdSetScissor(commands, 0, 1, &scissor);
     vkCmdDraw(commands, 3, 1, 0, 0);
     vkCmdEndRenderPass(commands);
+    if (shared) take_over(commands, m_shared->buffer, m_renderer.m_gpu->queue_family(), VK_QUEUE_FAMILY_EXTERNAL);
 }
 
 }  // namespace app

@@ -120,7 +120,7 @@ Result<void> Decoder::Impl::pass(const Start& from, int n, int first_position, L
         const bool has_logits = rows == LogitRows::kAll || (rows == LogitRows::kLast && start + size == n);
         if (is_step) GS_TRY_VOID(run_step(batch.ids, first_position + start, has_logits, cancel));
         else GS_TRY_VOID(run_layers(batch, size, first_position + start, start, spec().n_layers, cancel));
-        stages.back()->ask_for_routing(size, sink != nullptr);
+        stages.back()->ask_for_routing(size, first_position + start, sink != nullptr);
         GS_TRY_VOID(poll(cancel));
         const int logit_row = rows == LogitRows::kAll ? start : 0;
         if (is_step && has_logits) take_logits(1, start, logit_row);
@@ -161,20 +161,20 @@ Result<void> Decoder::Impl::run_layers(const Start& from, int n, int position, i
     if (from.hidden.empty()) stages[first]->embed(from.ids);
     else stages[first]->ops->write(from.hidden.data(), stages[first]->x.data(), from.hidden.size());
     for (size_t i = first; i < stages.size() && stages[i]->first_layer <= end_layer; ++i) {
-        if (i > first) pass_on(i, n);
+        if (i > first) pass_on(i, n, position);
         GS_TRY_VOID(stages[i]->run_layers(from.layer, end_layer, n, position, first_row, cancel));
     }
     return {};
 }
 
-void Decoder::Impl::pass_on(size_t stage, int n_rows) {
-    stages[stage - 1]->ask_for_routing(n_rows, sink != nullptr);
+void Decoder::Impl::pass_on(size_t stage, int n_rows, int position) {
+    stages[stage - 1]->ask_for_routing(n_rows, position, sink != nullptr);
     stages[stage]->take_hidden(*stages[stage - 1], n_rows);
 }
 
 Result<void> Decoder::Impl::run_step(std::span<const int32_t> id, int position, bool with_head, const CancelFlag* cancel) {
     for (size_t i = 0; i < stages.size(); ++i) {
-        if (i > 0) pass_on(i, 1);
+        if (i > 0) pass_on(i, 1, position);
         GS_TRY_VOID(stages[i]->run_step(id, position, with_head, cancel));
     }
     return {};

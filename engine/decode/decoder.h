@@ -77,6 +77,12 @@ public:
     void set_policy(const Policy& policy, int n_prompt = 0);
     /// Null: no capture.
     void set_sink(RouteSink* sink);
+    /// What is computed next is run `run`'s, for whoever draws it (share_routing); 0: nobody's. Runs begin at position 0 and are told apart by number.
+    void set_drawn_run(uint64_t run);
+    /// Puts routing where the viewer reads it, too, of the layers whose back end can. How it gets to the window is then said by drawing(). Null: nobody draws.
+    void share_routing(const std::shared_ptr<RoutingViewer>& viewer);
+    /// "read where the device wrote it", or "copied through the host's memory: the engine runs on the processor"; empty where nobody draws.
+    const std::string& drawing() const;
     /// Copies of intermediates to the host; costs time, for tests and analysis. Rows: [T, D].
     using TapFunction = std::function<void(Tap tap, int layer, int first_row, int n_rows, std::span<const float> values)>;
     void set_tap(TapFunction tap);

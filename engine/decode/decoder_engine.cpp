@@ -36,6 +36,24 @@ std::string Decoder::engine() const {
     return text;
 }
 
+void Decoder::set_drawn_run(uint64_t run) { m_impl->shared.drawn_run = run; }
+const std::string& Decoder::drawing() const { return m_impl->drawing; }
+
+/// The last stage with routers is the one on a device, if any is.
+void Decoder::share_routing(const std::shared_ptr<RoutingViewer>& viewer) {
+    const auto& stages = m_impl->stages;
+    const auto routes = [](const auto& stage) { return !stage->moe_layers.empty(); };
+    const auto found = std::find_if(stages.rbegin(), stages.rend(), routes);
+    m_impl->drawing.clear();
+    if (!viewer || found == stages.rend()) return;
+    DecoderStage& stage = **found;
+    SharedLayout layout{.first_moe_layer = stage.n_moe_before, .n_layers = static_cast<int>(stage.moe_layers.size()), .n_experts = stage.spec().router.n_experts};
+    layout = layout.within(viewer->most_bytes(), n_ctx());
+    Result<std::unique_ptr<RoutingShare>> share = stage.ops->share_routing(viewer, layout);
+    m_impl->drawing = share ? "read where the device wrote it" : "copied through the host's memory: " + share.error().why;
+    if (share) stage.share = std::move(*share);
+}
+
 Precision Decoder::precision() const {
     const auto is_exact = [](const auto& stage) { return stage->ops->precision() == Precision::kExact; };
     return std::all_of(m_impl->stages.begin(), m_impl->stages.end(), is_exact) ? Precision::kExact : Precision::kFast;

@@ -180,8 +180,21 @@ bool DecoderStage::found_nonfinite() {
     return !routing.flag_is_clear;
 }
 
-void DecoderStage::ask_for_routing(int n_rows, bool captured) {
-    if (!moe_layers.empty()) routing.block->begin(captured ? routing.size(n_rows) : 1);
+void DecoderStage::ask_for_routing(int n_rows, int position, bool captured) {
+    if (moe_layers.empty()) return;
+    if (captured && share && shared.drawn_run != 0) share_rows(n_rows, position);
+    routing.block->begin(captured ? routing.size(n_rows) : 1);
+}
+
+void DecoderStage::share_rows(int n_rows, int position) {
+    // All layers of a single row lie one like the other; those of a batch have as many slots as their k asks for.
+    const auto n_layers = static_cast<int>(moe_layers.size()), n_together = n_rows == 1 ? n_layers : 1;
+    for (int m = 0; m < n_layers; m += n_together) {
+        const RouteCall call = routing.call(m, n_rows);
+        share->put(shared.drawn_run, {.logits = call.logits.data, .weights = call.weights, .ids = call.ids, .n_used = call.n_used, .k_stride = call.k_stride,
+                                      .moe_layer = n_moe_before + m, .n_layers = n_together, .n_rows = n_rows, .first_position = position,
+                                      .score = spec().router.score});
+    }
 }
 
 Result<void> DecoderStage::hand_over_routing(RouteSink& sink, int begin_layer, int n_rows, int first_row) {

@@ -11,6 +11,7 @@
 
 #include "engine/decode/decoder.h"
 #include "engine/decode/decoder_buffers.h"
+#include "engine/ops/routing_share.h"
 #include "engine/routing/batch_routing.h"
 
 namespace gs {
@@ -22,6 +23,7 @@ struct DecoderShared {
     Decoder::TapFunction tap;
     int n_prompt = 0;                     ///< of the pass, for policies by batch
     Decoder::ExpertFunction on_experts;
+    uint64_t drawn_run = 0;               ///< whose routing is computed, for whoever draws it; 0: nobody's
     bool long_context = false;            ///< rotation by the divisors for long contexts
 };
 
@@ -52,6 +54,7 @@ struct DecoderStage {
     std::vector<LayerPolicy> policies;    ///< [MoE layers of the stage]
     std::vector<BatchRouter> batch_routers;   ///< the same, for those that are by batch
     BatchRoutes batch_routes;
+    std::unique_ptr<RoutingShare> share;  ///< of its routing with whoever draws it; null: none
 
     static Result<std::unique_ptr<DecoderStage>> create(const DecoderShared& shared, const StageEngine& engine);
     DecoderStage(const DecoderShared& all, const StageEngine& engine);
@@ -86,7 +89,9 @@ struct DecoderStage {
     bool found_nonfinite();
     /// Begins to bring to the host what the routers of a batch of n rows decided, or with captured = false no more than whether a value was not finite.
     /// Called ahead of something that is waited for anyway, the next stage's input or the logits: by then the routing is there too.
-    void ask_for_routing(int n_rows, bool captured);
+    void ask_for_routing(int n_rows, int position, bool captured);
+    /// The same to whoever draws it, of rows at `position` and behind it.
+    void share_rows(int n_rows, int position);
     /// What was asked for of the layers from begin_layer on, to the sink. Errors: those of Ops::check.
     Result<void> hand_over_routing(RouteSink& sink, int begin_layer, int n_rows, int first_row);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/decode/decoder_stage.h"
@@ -14,6 +15,7 @@ struct Decoder::Impl {
 
     int n_prompt = 0;                     ///< set_policy()
     RouteSink* sink = nullptr;
+    std::string drawing;                  ///< how routing gets to whoever draws it
     LogitFunction on_logits;
     std::vector<float> logits;            ///< [rows asked for, V]
     int n_logit_rows = 0;
@@ -41,7 +43,7 @@ struct Decoder::Impl {
     /// for sink and tap.
     Result<void> run_layers(const Start& from, int n_rows, int position, int first_row, int end_layer, const CancelFlag* cancel);
     /// What the stages before a stage have for it and for the sink.
-    void pass_on(size_t stage, int n_rows);
+    void pass_on(size_t stage, int n_rows, int position);
     /// One token through all stages; with the head if asked for.
     Result<void> run_step(std::span<const int32_t> id, int position, bool with_head, const CancelFlag* cancel);
     /// The first n rows of the last stage's head, which are rows first_row.. of the call, to logit rows logit_row...

@@ -24,6 +24,10 @@
 
 namespace gs {
 
+class RoutingShare;
+class RoutingViewer;
+struct SharedLayout;
+
 /// A view of activations in the back end's memory: n_rows x n_cols, rows `stride` floats apart.
 struct Rows {
     float* data = nullptr;
@@ -218,6 +222,8 @@ public:
     /// None set yet. Gone before this is.
     virtual std::unique_ptr<Routers> make_routers() = 0;
     virtual void route(const RouteCall& call) = 0;
+    /// The viewer's memory to put routing into, where it draws on the same device. Errors: kDevice "not_shared", with why it is not. Gone before this is.
+    virtual Result<std::unique_ptr<RoutingShare>> share_routing(const std::shared_ptr<RoutingViewer>& viewer, const SharedLayout& layout);
     /// out = down(act(gate x, up x))
     virtual void ffn(const FfnWeights& weights, Rows x, Rows out) = 0;
     virtual void moe(const MoeCall& call) = 0;

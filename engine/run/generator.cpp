@@ -95,6 +95,7 @@ Result<void> Generator::Impl::compute(std::span<const int32_t> tokens, Phase pha
     TokenStats next{kNone, kNone};
     decoder.set_policy(policy, run.n_prompt_tokens);
     decoder.set_sink(this);
+    decoder.set_drawn_run(capture ? run.id : 0);
     decoder.set_logit_function([&](int row, std::span<const float> logits) {
         const auto following = static_cast<size_t>(n_done + row + 1);
         if (following < ids.size()) (row + 1 < n ? scores[static_cast<size_t>(row) + 1] : next) = token_stats(logits, ids[following]);
@@ -103,6 +104,7 @@ Result<void> Generator::Impl::compute(std::span<const int32_t> tokens, Phase pha
     // Every row's logits give the next token's probability; a run without a trace needs the last one's only.
     const Result<void> result = decoder.forward(tokens, n_done, capture ? LogitRows::kAll : LogitRows::kLast, cancel);
     decoder.set_sink(nullptr);
+    decoder.set_drawn_run(0);
     decoder.set_logit_function(nullptr);
     if (!result && result.error().code != "nonfinite_weights") {
         writer.abandon();
@@ -270,6 +272,7 @@ ModelCard make_model_card(const Decoder& decoder) {
     card.n_ctx = decoder.n_ctx();
     card.warnings = model.warnings;
     card.engine = decoder.engine();
+    card.drawing = decoder.drawing();
     card.precision = decoder.precision() == Precision::kExact ? "exact" : "fast";
     return card;
 }

@@ -65,6 +65,7 @@ struct ModelCard {
     int n_ctx = 0;
     std::vector<std::string> warnings;
     std::string engine, precision;                ///< "cpu AVX-512 VNNI, 2 threads", "fast"
+    std::string drawing;                          ///< how routing gets to the window: Decoder::drawing()
 };
 
 }  // namespace gs

@@ -24,7 +24,9 @@ std::vector<StageEngine> divide_layers(int n_layers, int n_on_device, std::share
     return {{make_cpu_ops(options), 0, cut}, {std::move(device), cut, n_layers}};
 }
 
-Result<StartedEngine> start_engine(std::shared_ptr<const Model> model, const EngineRequest& request, const DecoderOptions& options) {
+namespace {
+
+Result<StartedEngine> start(std::shared_ptr<const Model> model, const EngineRequest& request, const DecoderOptions& options) {
     const int n_layers = model->spec.n_layers;
     const bool wants_device = (request.kind == EngineKind::kAuto || request.kind == EngineKind::kCuda) && request.gpu_layers != 0;
     MadeOps made = make_ops(wants_device || request.kind == EngineKind::kReference ? request.kind : EngineKind::kCpu, request.ops, request.make_device);
@@ -49,6 +51,14 @@ Result<StartedEngine> start_engine(std::shared_ptr<const Model> model, const Eng
     }
     made.ops.reset();
     return start_on(std::move(model), make_ops_instead(request.ops, {ErrorKind::kDevice, "device_memory", "", to_sentence(plan, 0, device), ""}), options);
+}
+
+}  // namespace
+
+Result<StartedEngine> start_engine(std::shared_ptr<const Model> model, const EngineRequest& request, const DecoderOptions& options) {
+    GS_TRY(StartedEngine started, start(std::move(model), request, options));
+    started.decoder->share_routing(request.viewer);
+    return started;
 }
 
 }  // namespace gs

@@ -19,6 +19,7 @@ struct EngineRequest {
     std::optional<int> gpu_layers;     ///< layers on the device, counted from the last; none: as many as fit. Of kinds that use a device
     int most_gpu_layers = INT_MAX;     ///< no more than so many
     DeviceMaker make_device;           ///< none: make_cuda_ops()
+    std::shared_ptr<RoutingViewer> viewer;   ///< who draws the routing; null: nobody
 };
 
 struct StartedEngine {

@@ -1,6 +1,7 @@
 // What tests can set about the emulated device.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -18,12 +19,17 @@ struct Device {
     size_t memory = size_t{8} << 30;
     int major = 8, minor = 0;
     int n_processors = 4;
+    std::array<uint8_t, 16> uuid{};
 };
 /// The device that programs see from now on.
 void set_device(const Device& device);
 
 /// The n-th runtime call from now, and all later ones, fail as they do when a device is lost; 0: none.
 void lose_device_after(uint64_t n_calls);
+
+/// Whether memory of other interfaces is refused, and how many pieces of it are imported.
+void refuse_imports(bool refuse);
+size_t n_imported();
 
 struct Counters {
     uint64_t launches = 0, blocks = 0, fiber_switches = 0;

@@ -133,6 +133,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
     if (device < 0 || device >= d.n_devices) return report(cudaErrorInvalidDevice);
     *p = {};
     std::snprintf(p->name, sizeof p->name, "emulated device");
+    std::copy(d.uuid.begin(), d.uuid.end(), reinterpret_cast<uint8_t*>(p->uuid.bytes));
     p->totalGlobalMem = d.memory;
     p->sharedMemPerBlock = kSharedByDefault;
     p->sharedMemPerBlockOptin = kSharedAtMost;

@@ -79,6 +79,7 @@ cudaError_t cudaFree(void* memory) {
     if (!memory) return cudaSuccess;
     if (breaks_capture()) return report(cudaErrorStreamCaptureUnsupported);
     drain();
+    if (free_external_buffer(memory)) return cudaSuccess;
     Runtime& r = runtime();
     const auto found = r.device_memory.find(static_cast<const char*>(memory));
     const size_t n_bytes = found == r.device_memory.end() ? 0 : found->second;

@@ -66,5 +66,7 @@ bool breaks_capture();
 void drain();
 /// At once, later, or into a graph.
 cudaError_t enqueue(Stream* stream, Work work);
+/// Of external_memory.cpp. False where it is no buffer in memory of another interface.
+bool free_external_buffer(const void* buffer);
 
 }  // namespace cuda_emulation

@@ -3,6 +3,7 @@
 
 #include "engine/ops/cuda/cuda_ops.h"
 #include "engine/ops/cuda/device_routers.h"
+#include "engine/ops/cuda/device_share.h"
 #include "engine/ops/cuda/moe.cuh"
 #include "engine/ops/ffn_sizes.h"
 
@@ -37,6 +38,15 @@ void CudaOps::route(const RouteCall& call) {
     Operation operation(*this, Op::kRoute);
     const DeviceRouter* routers = static_cast<DeviceRouters*>(call.routers)->on_device();
     if (routers) cuda::route(m_stream, routers, call, at(call.first_position));
+}
+
+Result<std::unique_ptr<RoutingShare>> CudaOps::share_routing(const std::shared_ptr<RoutingViewer>& viewer, const SharedLayout& layout) {
+    use_device();
+    // What grows while the engine runs comes first.
+    if (layout.n_floats() * sizeof(float) > free_memory().value_or(0) / 2)
+        return Error{ErrorKind::kDevice, "not_shared", "Routing is not shared with the window", "the device has little memory left", ""};
+    GS_TRY(std::unique_ptr<DeviceShare> share, DeviceShare::open(viewer, layout, m_device.index, m_stream, m_errors));
+    return std::unique_ptr<RoutingShare>(std::move(share));
 }
 
 void CudaOps::moe(const MoeCall& call) {

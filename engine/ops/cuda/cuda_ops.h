@@ -58,6 +58,7 @@ public:
     void sigmoid(Rows x) override;
     std::unique_ptr<Routers> make_routers() override;
     void route(const RouteCall& call) override;
+    Result<std::unique_ptr<RoutingShare>> share_routing(const std::shared_ptr<RoutingViewer>& viewer, const SharedLayout& layout) override;
     void ffn(const FfnWeights& weights, Rows x, Rows out) override;
     void moe(const MoeCall& call) override;
     void all_experts(const FfnWeights& experts, Rows x, Rows out) override;

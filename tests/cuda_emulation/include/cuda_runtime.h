@@ -3,4 +3,5 @@
 
 #include "tests/cuda_emulation/include/device_functions.h"
 #include "tests/cuda_emulation/include/device_model.h"
+#include "tests/cuda_emulation/include/external_memory.h"
 #include "tests/cuda_emulation/include/runtime_calls.h"
