@@ -186,6 +186,32 @@ TEST_P(AttentionTest, ValuesMayBeTheBeginningOfTheKeys) {
     for (const int n_tokens : {1, 40}) check({10, 1, 40, 32}, 30, n_tokens, 1, {.v_in_k = true});
 }
 
+// As wide as models have them; on a device these go through tensor cores in the fast precision.
+TEST_P(AttentionTest, PromptsOfWideHeads) {
+    for (const Heads& h : {Heads{3, 1, 16, 8}, Heads{2, 1, 64, 40}, Heads{4, 2, 128, 128}, Heads{2, 1, 192, 128}, Heads{2, 1, 256, 256}})
+        for (const int first : {0, 75}) {
+            check(h, first, 37, 1);
+            check(h, first, 20, 2, {.span = {.window = 33}, .cap = 5, .sinks = true});
+            if (HasFatalFailure()) return;
+        }
+}
+
+TEST_P(AttentionTest, PromptsOfLatentHeads) {
+    check({18, 1, 576, 512}, 0, 9, 0.2f, {.v_in_k = true});
+    check({3, 1, 576, 512}, 50, 12, 0.2f, {.span = {.chunk = 32}, .v_in_k = true});
+    check({4, 1, 48, 32}, 130, 40, 1, {.begin = 120, .v_in_k = true});
+}
+
+TEST_P(AttentionTest, PromptsOfMuchMoreThanABlockHas) {
+    check({8, 2, 32, 32}, 0, 150, 1);
+    check({1, 1, 32, 32}, 260, 70, 1, {.span = {.chunk = 100}});
+    check({2, 2, 32, 24}, 700, 12, 1);   // keys divided among blocks
+}
+
+TEST_P(AttentionTest, QueriesOfAnyMagnitudeKeepTheirPrecision) {
+    for (const float size : {1e-6f, 1e-3f, 4.0f}) check({4, 2, 32, 32}, 10, 20, size);
+}
+
 TEST_P(AttentionTest, RotationTurnsPairsByTheirAngles) {
     const OwnedWeight divisors(TensorType::kF32, 8, 1, m_random);
     for (const RopePairs pairs : {RopePairs::kNeighbours, RopePairs::kHalves})

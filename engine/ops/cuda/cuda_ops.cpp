@@ -265,9 +265,9 @@ void CudaOps::read_kv(const KvCache& cache, int layer, int first_position, Rows 
 void CudaOps::attention(const AttentionCall& call) {
     Operation operation(*this, Op::kAttention);
     const float* sinks = m_weights.vector(call.sinks);
-    const size_t n_bytes = attention_workspace(call, m_device.n_processors);
+    const size_t n_bytes = attention_workspace(call, m_precision, m_device.n_processors);
     std::byte* scratch = workspace(n_bytes);
-    if (n_bytes == 0 || scratch) cuda::attention(m_stream, call, at(call.first_position), sinks, m_device.n_processors, scratch);
+    if (n_bytes == 0 || scratch) cuda::attention(m_stream, call, at(call.first_position), sinks, m_precision, m_device.n_processors, scratch);
 }
 
 void CudaOps::add(Rows x, Rows y, float scale) {

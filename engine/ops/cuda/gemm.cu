@@ -6,6 +6,7 @@
 
 #include <utility>
 
+#include "engine/ops/cuda/half_range.cuh"
 #include "engine/ops/cuda/quantize.cuh"
 #include "engine/ops/cuda/rows.cuh"
 
@@ -21,13 +22,6 @@ __global__ void __launch_bounds__(kRoundThreads) quantize_kernel(Rows x, Int8Inp
 #pragma unroll
     for (int i = 0; i < 4; ++i) v[i] = value_at(x, row, first + i);
     round_group(v, row, group, input);
-}
-
-/// The power of two that brings `largest` to 2^13 .. 2^14, so that a half has eleven bits of what is 2^-27 of it; no number for what is none.
-__device__ inline float half_range_scale(float largest) {
-    if (!(largest < 3e38f)) return __uint_as_float(0x7fc00000u);
-    const int exponent = static_cast<int>(__float_as_uint(largest) >> 23);            // of 1.m 2^(e - 127)
-    return __uint_as_float(static_cast<uint32_t>(min(254, 127 + 127 + 13 - exponent)) << 23);   // smaller rows lose nothing that matters in f32
 }
 
 /// A block a row: every value less its terms so far is rounded to the next one.

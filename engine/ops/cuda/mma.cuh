@@ -5,6 +5,7 @@
 // bytes wide: four int8 or two bf16 that follow each other along k.
 //   a: word 0 (row r, word c of k), word 1 (row r + 8, word c); where k is 8 words: 2 (row r, word c + 4), 3 (row r + 8, word c + 4)
 //   b: word 0 (word c of k, column r), where k is 8 words: 1 (word c + 4, column r)
+// A word of k is two rows of a matrix whose rows are k: load_transposed() puts them together.
 #pragma once
 
 #include <cuda_fp16.h>
@@ -44,6 +45,16 @@ __device__ inline void mma_half(float (&d)[4], const uint32_t (&a)[4], const uin
     asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/// The fragments of b of four 8 x 8 matrices of halves in shared memory whose rows are k: lane l says where row l % 8 of matrix l / 8 is, 16 bytes at a
+/// multiple of 16; words[m] is word c of k, column r, of matrix m.
+__device__ inline void load_transposed(uint32_t (&words)[4], const void* row) {
+    const auto from = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(from)
+                 : "memory");
 }
 
 /// 16 bytes from global to shared memory, behind the thread's back; zeros, and nothing read, where `valid` is false.
@@ -115,6 +126,17 @@ inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 }
 inline void mma_half(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     emulated::add_floats(d, emulated::exchange(a, b), [](uint32_t bits) { return __half2float(__ushort_as_half(static_cast<unsigned short>(bits))); });
+}
+
+inline void load_transposed(uint32_t (&words)[4], const void* row) {
+    static const uint16_t* warps[32][kWarp];
+    const uint16_t** rows = warps[threadIdx.x / kWarp];
+    const unsigned lane = threadIdx.x % kWarp, r = lane / 4, c = lane % 4;
+    if (reinterpret_cast<uintptr_t>(row) % 16 != 0) cuda_emulation::fail("a matrix row that is not aligned to 16 bytes", cuda_emulation::Site::current());
+    rows[lane] = static_cast<const uint16_t*>(row);
+    __syncwarp();
+    for (unsigned m = 0; m < 4; ++m) words[m] = rows[8 * m + 2 * c][r] | static_cast<uint32_t>(rows[8 * m + 2 * c + 1][r]) << 16;
+    __syncwarp();
 }
 
 inline void copy_async_16(void* shared, const void* global, bool valid) {
