@@ -78,7 +78,13 @@ std::vector<gs::StageEngine> make_stages(const EngineOptions& options, int n_lay
 }
 
 gs::Result<std::unique_ptr<gs::Decoder>> make_decoder(std::shared_ptr<const gs::Model> model, const EngineOptions& options, int n_ctx) {
-    GS_TRY(gs::StartedEngine started, gs::start_engine(std::move(model), engine_request(options), {.n_ctx = n_ctx}));
+    const bool show_progress = isatty(STDERR_FILENO);
+    gs::DecoderOptions how{.n_ctx = n_ctx};
+    how.on_weights = [show_progress](uint64_t done, uint64_t total) {
+        if (show_progress) fmt::print(stderr, "\r{} of {} MB to the device{}", done / 1000000, total / 1000000, done < total ? "" : "\r\x1b[K");
+        return !interrupt_flag().is_set();
+    };
+    GS_TRY(gs::StartedEngine started, gs::start_engine(std::move(model), engine_request(options), how));
     say_once(started.remark);
     return std::move(started.decoder);
 }

@@ -33,7 +33,7 @@ Result<std::unique_ptr<Decoder>> Decoder::create(std::shared_ptr<const Model> mo
         impl->stages.push_back(std::move(stage));
     }
     GS_CHECK(n_layers == impl->spec().n_layers, "stages must hold all layers");
-    impl->adopt_weights();
+    GS_TRY_VOID(impl->adopt_weights(options.on_weights));
     auto decoder = std::unique_ptr<Decoder>(new Decoder(std::move(impl)));
     decoder->set_policy(Policy{});
     GS_TRY_VOID(decoder->check());
@@ -44,8 +44,13 @@ Decoder::Decoder(std::unique_ptr<Impl> impl) : m_impl(std::move(impl)) {}
 Decoder::~Decoder() = default;
 
 /// A back end's weights all at once, for it may keep those of the last call only.
-void Decoder::Impl::adopt_weights() {
+Result<void> Decoder::Impl::adopt_weights(const AdoptProgress& progress) {
     const ModelWeights& weights = shared.model->weights;
+    CancelFlag cancel;
+    const AdoptProgress watched = [&](uint64_t done, uint64_t total) {
+        if (progress && !progress(done, total)) cancel.set();
+        return !cancel.is_set();
+    };
     for (Ops* ops : back_ends()) {
         std::vector<Weight> matrices, others;
         for (const auto& s : stages) {
@@ -53,8 +58,10 @@ void Decoder::Impl::adopt_weights() {
             for (const Weight& w : weights.matrices(s->first_layer, s->end_layer)) matrices.push_back(w);
             for (const Weight& w : weights.others(s->first_layer, s->end_layer)) others.push_back(w);
         }
-        for (const std::span<const std::byte> original : ops->adopt(matrices, others, shared.model)) shared.model->forget(original);
+        for (const std::span<const std::byte> original : ops->adopt(matrices, others, shared.model, watched)) shared.model->forget(original);
+        GS_TRY_VOID(poll(&cancel));
     }
+    return {};
 }
 
 size_t Decoder::Impl::stage_index(int layer) const {

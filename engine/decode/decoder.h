@@ -49,6 +49,7 @@ struct DecoderOptions {
     int n_ctx = 0;                       ///< 0 = model.n_ctx
     int max_batch = 512;                 ///< tokens per pass; longer prompts are cut into several
     int begin = 0;                       ///< positions before it hold nothing and are never seen: for goldens that start far in
+    AdoptProgress on_weights;            ///< hears how far weights are on their way to a device; false ends create() with kCancelled
 };
 
 /// Bytes that a stage of the decoder takes besides weights.

@@ -7,7 +7,6 @@ void DecoderStage::attention_block(int l, int n_rows, int position) {
     const ModelSpec& s = spec();
     const LayerWeights& w = layer(l);
     const Rows out = sub.rows(n_rows);
-    normalise(x.rows(n_rows), w.attn_norm, w.attn_norm_bias, normed.rows(n_rows));
     if (s.is_mla()) project_latent(l, n_rows, position);
     else project_heads(l, n_rows, position);
     ops->store_kv(cache, local(l), position, k.rows(n_rows), v.rows(n_rows));
@@ -16,7 +15,7 @@ void DecoderStage::attention_block(int l, int n_rows, int position) {
     if (s.is_mla()) expand_latent(l, n_rows);
     const LinearCall project{.weight = &w.attn_out, .bias = &w.attn_out_bias, .out = out};
     ops->linear(s.is_mla() ? head_values.rows(n_rows) : attended.rows(n_rows), {&project, 1});
-    if (w.attn_post_norm) normalise(out, w.attn_post_norm, {}, out);
+    if (w.attn_post_norm) ops->norm(norm_of(out, w.attn_post_norm, nullptr, out));
     ops->add(x.rows(n_rows), out, s.residual_scale);
 }
 
@@ -27,7 +26,7 @@ void DecoderStage::project_heads(int l, int n_rows, int position) {
     const LinearCall qkv[] = {{.weight = &w.q, .bias = &w.q_bias, .out = rq},
                               {.weight = &w.k, .bias = &w.k_bias, .out = rk},
                               {.weight = &w.v, .bias = &w.v_bias, .out = rv}};
-    ops->linear(normed.rows(n_rows), qkv);
+    ops->norm_linear(attn_norm(l, n_rows), qkv);
     if (s.clamp_qkv > 0)
         for (const Rows& rows : {rq, rk, rv}) ops->clamp(rows, s.clamp_qkv);
     const bool rotates = s.attention[static_cast<size_t>(l)].rotates;
@@ -66,10 +65,10 @@ void DecoderStage::project_latent(int l, int n_rows, int position) {
     const MlaSpec& mla = s.mla;
     const LayerWeights& w = layer(l);
     const int n_rot = s.rope.n_rot, head_dim = mla.nope_dim + n_rot;
-    const Rows in = normed.rows(n_rows), heads = q_heads.rows(n_rows), rq = q.rows(n_rows), rk = k.rows(n_rows);
+    const Rows heads = q_heads.rows(n_rows), rq = q.rows(n_rows), rk = k.rows(n_rows);
     const Rows low = q_low.rows(n_rows), content = rk.columns(0, mla.kv_rank);
     const LinearCall down[] = {{.weight = &w.mla.kv_a, .out = rk}, {.weight = mla.q_rank > 0 ? &w.mla.q_a : &w.q, .out = mla.q_rank > 0 ? low : heads}};
-    ops->linear(in, down);
+    ops->norm_linear(attn_norm(l, n_rows), down);
     if (mla.q_rank > 0) {
         ops->norm({.x = low, .weight = &w.mla.q_a_norm, .eps = s.norm_eps, .out = low});
         const LinearCall up{.weight = &w.q, .out = heads};

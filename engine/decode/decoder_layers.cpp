@@ -14,41 +14,38 @@ void DecoderStage::tap_rows(Tap what, int l, int first_row, Rows rows) {
     shared.tap(what, l, first_row, rows.n_rows, values);
 }
 
-void DecoderStage::normalise(Rows in, const Weight& weight, const Weight& bias, Rows out) {
-    ops->norm({.x = in, .kind = spec().norm, .weight = &weight, .bias = &bias, .eps = spec().norm_eps, .out = out});
+NormCall DecoderStage::norm_of(Rows in, const Weight& weight, const Weight* bias, Rows out) const {
+    return {.x = in, .kind = spec().norm, .weight = &weight, .bias = bias, .eps = spec().norm_eps, .out = out};
 }
 
 void DecoderStage::ffn_block(int l, int n_rows, int position, int first_row) {
     const LayerWeights& w = layer(l);
     const Rows in = normed.rows(n_rows), out = sub.rows(n_rows);
-    ffn_norm(l, n_rows);
     if (w.is_moe()) {
-        if (shared.tap) tap_rows(Tap::kRouterInput, l, first_row, in);
         moe_block(l, n_rows, position, first_row);
         if (w.shared && spec().ffn_scale != 1) ops->scale(out, spec().ffn_scale);
     } else {
+        ops->norm(ffn_norm(l, n_rows));
         ops->ffn(w.dense, in, out);
     }
-    if (w.ffn_post_norm) normalise(out, w.ffn_post_norm, {}, out);
+    if (w.ffn_post_norm) ops->norm(norm_of(out, w.ffn_post_norm, nullptr, out));
     // Granite: routed and shared are summed first, then scaled (section 7.8).
     ops->add(x.rows(n_rows), out, spec().residual_scale);
 }
 
-/// Router logits of every row of `normed`, bias included.
+/// Rows of x become `normed`, and those the router's logits, bias included, and what shared_gates() is taken of.
 Rows DecoderStage::router_linear(int l, int n_rows) {
+    const LayerWeights& w = layer(l);
     const Rows out = routing.logits_of(moe_row(l), n_rows);
-    const LinearCall call{.weight = &layer(l).router, .bias = &layer(l).router_bias, .out = out};
-    ops->linear(normed.rows(n_rows), {&call, 1});
+    const LinearCall calls[] = {{.weight = &w.router, .bias = &w.router_bias, .out = out}, {.weight = &w.shared_gate, .out = shared_gate.rows(n_rows)}};
+    ops->norm_linear(ffn_norm(l, n_rows), std::span(calls, w.shared_gate ? 2 : 1));
     return out;
 }
 
-/// sigmoid(g·x) for each row of `normed` (section 7.3); null when the shared expert has no gate.
+/// sigmoid(g·x) for each row of `normed` (section 7.3), behind router_linear(); null when the shared expert has no gate.
 const float* DecoderStage::shared_gates(int l, int n_rows) {
-    const LayerWeights& w = layer(l);
-    if (!w.shared_gate) return nullptr;
+    if (!layer(l).shared_gate) return nullptr;
     const Rows out = shared_gate.rows(n_rows);
-    const LinearCall call{.weight = &w.shared_gate, .out = out};
-    ops->linear(normed.rows(n_rows), {&call, 1});
     ops->sigmoid(out);
     return out.data;
 }
@@ -81,6 +78,7 @@ void DecoderStage::route_by_batch(int l, int n_rows, int position, const RouteCa
 void DecoderStage::moe_block(int l, int n_rows, int position, int first_row) {
     const LayerWeights& w = layer(l);
     router_linear(l, n_rows);
+    if (shared.tap) tap_rows(Tap::kRouterInput, l, first_row, normed.rows(n_rows));
     const int m = moe_row(l);
     RouteCall route = routing.call(m, n_rows);
     route.layer = local(l);

@@ -76,7 +76,6 @@ Result<Decoder::Probe> DecoderStage::probe(int l, int position) {
     const LayerWeights& w = layer(l);
     attention_block(l, 1, position);
     const Rows in = normed.rows(1);
-    ffn_norm(l, 1);
     const Rows logits = router_linear(l, 1);
     Decoder::Probe probe;
     probe.router_logits.resize(n_experts);

@@ -162,10 +162,9 @@ Result<void> DecoderStage::run_step(std::span<const int32_t> id, int position, b
 void DecoderStage::run_head(int from, int n_rows, int first_row) {
     const int n_vocab = spec().n_vocab;
     const Rows in = normed.rows(n_rows), out{head->data(), n_rows, n_vocab, n_vocab};
-    normalise(x.rows(shared.max_batch).from(from, n_rows), weights().output_norm, weights().output_norm_bias, in);
-    if (shared.tap) tap_rows(Tap::kFinal, -1, first_row, in);
     const LinearCall call{.weight = &weights().output, .bias = &weights().output_bias, .out = out};
-    ops->linear(in, {&call, 1});
+    ops->norm_linear(norm_of(x.rows(shared.max_batch).from(from, n_rows), weights().output_norm, &weights().output_norm_bias, in), {&call, 1});
+    if (shared.tap) tap_rows(Tap::kFinal, -1, first_row, in);
 }
 
 void DecoderStage::clear_nonfinite() {

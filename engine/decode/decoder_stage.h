@@ -106,7 +106,8 @@ struct DecoderStage {
     Result<void> allocate();
     Error out_of_memory(uint64_t more_bytes = 0) const;
     void tap_rows(Tap what, int l, int first_row, Rows rows);
-    void normalise(Rows in, const Weight& weight, const Weight& bias, Rows out);
+    /// bias: null or empty: none.
+    NormCall norm_of(Rows in, const Weight& weight, const Weight* bias, Rows out) const;
     void attention_block(int l, int n_rows, int position);
     void project_heads(int l, int n_rows, int position);
     void project_latent(int l, int n_rows, int position);
@@ -114,10 +115,11 @@ struct DecoderStage {
     void norm_queries_and_keys(const LayerWeights& w, Rows rq, Rows rk);
     void rotate(int l, Rows heads, int n_heads, int head_dim, int position);
     void grow_queries(int l, Rows rq, int position);
-    void ffn_norm(int l, int n_rows) { normalise(x.rows(n_rows), layer(l).ffn_norm, layer(l).ffn_norm_bias, normed.rows(n_rows)); }
+    NormCall attn_norm(int l, int n_rows) const { return norm_of(x.rows(n_rows), layer(l).attn_norm, &layer(l).attn_norm_bias, normed.rows(n_rows)); }
+    NormCall ffn_norm(int l, int n_rows) const { return norm_of(x.rows(n_rows), layer(l).ffn_norm, &layer(l).ffn_norm_bias, normed.rows(n_rows)); }
     Rows router_linear(int l, int n_rows);
     void ffn_block(int l, int n_rows, int position, int first_row);
-    /// In the back end's memory: [T], or null.
+    /// In the back end's memory: [T], or null. Once after router_linear().
     const float* shared_gates(int l, int n_rows);
     /// Routing by batch is the host's, whatever the back end: it is for study, and a wait a layer costs it little.
     void route_by_batch(int l, int n_rows, int position, const RouteCall& call);

@@ -27,7 +27,7 @@ struct Decoder::Impl {
     /// Those of all stages, each once.
     std::vector<Ops*> back_ends() const;
     /// The stages' weights to their back ends.
-    void adopt_weights();
+    Result<void> adopt_weights(const AdoptProgress& progress);
     bool is_by_batch() const;
     void choose_divisors(int end_position);
     /// What a pass starts from, T rows: token ids, or the hidden states [T, D] that enter `layer`.

@@ -159,6 +159,9 @@ struct MoeCall {
     int k_most = 0;                    ///< no token uses more; for times() only. 0: k_stride
 };
 
+/// How far a copy of weights is: bytes of all. Called from one thread at a time, not always the same; false: it is not wanted any more.
+using AdoptProgress = std::function<bool(uint64_t done, uint64_t total)>;
+
 /// Steps of equal shape (Ops::step) make the same calls.
 struct StepShape {
     const void* maker = nullptr;       ///< who calls
@@ -181,9 +184,10 @@ public:
     virtual std::unique_ptr<Readback> make_readback(size_t n_floats) = 0;
 
     /// The matrices that later calls will multiply with, and the others that they will name, as long as the owner lives or until another owner's are adopted. A
-    /// back end may keep copies in a layout of its own; returns the bytes that only embed() will read from then on.
+    /// back end may keep copies in a layout of its own; returns the bytes that only embed() will read from then on. `progress` may be empty; one that copies
+    /// to a memory that is not the host's tells it, and keeps nothing of this owner's once it returns false.
     virtual std::vector<std::span<const std::byte>> adopt(std::span<const Weight> /*matrices*/, std::span<const Weight> /*others*/,
-                                                          const std::shared_ptr<const void>& /*owner*/) {
+                                                          const std::shared_ptr<const void>& /*owner*/, const AdoptProgress& /*progress*/) {
         return {};
     }
     /// Bytes of free memory, where it is not the host's.
@@ -198,6 +202,11 @@ public:
     virtual void norm(const NormCall& call) = 0;
     /// Several matrices over the same input. x is read once.
     virtual void linear(Rows x, std::span<const LinearCall> calls) = 0;
+    /// norm(before) and linear(before.out, calls), whose values are those of the two one after the other; for back ends that do both at once.
+    virtual void norm_linear(const NormCall& before, std::span<const LinearCall> calls) {
+        norm(before);
+        linear(before.out, calls);
+    }
     /// out = x W of one matrix, its rows weighted by x: x [T, n_out], out [T, n_in].
     virtual void linear_transposed(Rows x, const Weight& weight, Rows out) = 0;
     /// Rotates the first n_rot dimensions of each head of x, heads head_dim columns apart, row t at position first_position + t. Angles in f64.

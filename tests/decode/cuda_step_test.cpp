@@ -23,9 +23,10 @@ class WithoutSteps final : public ForwardingOps {
 public:
     using ForwardingOps::ForwardingOps;
     std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others,
-                                                  const std::shared_ptr<const void>& owner) override {
-        return inner().adopt(matrices, others, owner);
+                                                  const std::shared_ptr<const void>& owner, const AdoptProgress& progress) override {
+        return inner().adopt(matrices, others, owner, progress);
     }
+    void norm_linear(const NormCall& before, std::span<const LinearCall> calls) override { inner().norm_linear(before, calls); }
 };
 
 /// Hands steps on, and calls `at_norm` at each norm of their calls.
@@ -36,8 +37,8 @@ public:
     int n_asked = 0;                   ///< how often a step's calls were made
 
     std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others,
-                                                  const std::shared_ptr<const void>& owner) override {
-        return inner().adopt(matrices, others, owner);
+                                                  const std::shared_ptr<const void>& owner, const AdoptProgress& progress) override {
+        return inner().adopt(matrices, others, owner, progress);
     }
     void step(const StepShape& shape, std::span<const int32_t> ids, int first, const std::function<bool()>& calls) override {
         inner().step(shape, ids, first, [&] { return ++n_asked, calls(); });
@@ -46,6 +47,17 @@ public:
         at_norm();
         ForwardingOps::norm(call);
     }
+    void norm_linear(const NormCall& before, std::span<const LinearCall> calls) override {
+        at_norm();
+        inner().norm_linear(before, calls);
+    }
+};
+
+/// Steps as they are, but norms apart from what follows them.
+class NormsApart final : public ForwardingOps {
+public:
+    using ForwardingOps::ForwardingOps;
+    void step(const StepShape& shape, std::span<const int32_t> ids, int first, const std::function<bool()>& calls) override { inner().step(shape, ids, first, calls); }
 };
 
 struct Graphs {
@@ -135,6 +147,35 @@ TEST(CudaSteps, KeysDividedAmongBlocksAreTheSameInEveryLengthOfABucket) {
     const Graphs before;
     for (int position = 253; position < 262; ++position) pair.step(position);
     EXPECT_EQ((Graphs() - before).made, 2u);
+}
+
+/// Kernels of one decoded token.
+uint64_t launches_a_token(Decoder& decoder) {
+    for (int position = 0; position < 3; ++position) EXPECT_TRUE(decoder.forward(std::vector<int32_t>{5}, position, LogitRows::kLast));
+    const uint64_t before = cuda_emulation::counters().launches;
+    EXPECT_TRUE(decoder.forward(std::vector<int32_t>{5}, 3, LogitRows::kLast));
+    return cuda_emulation::counters().launches - before;
+}
+
+TEST(CudaSteps, ALayersNormsAndTheFinalOneAreNoLaunchesOfTheirOwn) {
+    for (const std::string name : {"mixtral", "qwen2moe", "glm4moe", "deepseek2-v3", "phimoe-long"}) {
+        const auto model = golden_model(name);
+        const auto fused = make_decoder(model, {.n_ctx = 32}, emulated()), apart = make_decoder(model, {.n_ctx = 32}, std::make_shared<NormsApart>(emulated()));
+        const uint64_t n = launches_a_token(*fused), n_apart = launches_a_token(*apart);
+        const auto n_layers = static_cast<uint64_t>(model->spec.n_layers), n_moe = static_cast<uint64_t>(model->spec.moe_layers.size());
+        EXPECT_EQ(n_apart - n, n_layers + n_moe + 1) << name;
+        // Table and angles of the token, the head; of a layer q·k·v, two rotations, two stores, attention, projection, sum, router, choice, two of the
+        // experts, sum.
+        if (name == "mixtral") {
+            EXPECT_EQ(n, 3 + 13 * n_layers);
+        }
+        const std::vector<int32_t> ids = some_ids(*model, 6);
+        for (int position = 4; position < 6; ++position) {
+            const std::vector<int32_t> id{ids[static_cast<size_t>(position)]};
+            expect_equal(run_pass(*fused, id, position), run_pass(*apart, id, position), name);
+        }
+        std::printf("%s: %llu launches a token, %llu with norms apart\n", name.c_str(), static_cast<unsigned long long>(n), static_cast<unsigned long long>(n_apart));
+    }
 }
 
 TEST(CudaSteps, ThreadsInAnyOrderGiveTheSameBits) {

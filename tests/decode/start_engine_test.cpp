@@ -107,7 +107,7 @@ public:
 
 class Divided : public testing::Test {
 protected:
-    static constexpr DecoderOptions kOptions{.n_ctx = 64, .max_batch = 8};
+    static inline const DecoderOptions kOptions{.n_ctx = 64, .max_batch = 8};
     static constexpr size_t kEngine = (1 << 20) + (1 << 16);   ///< what an engine takes without a model, and a little
 
     Divided() : m_model(golden_model("glm4moe")), m_ids(some_ids(*m_model, 5)) {}

@@ -42,7 +42,7 @@ public:
 private:
     void adopt_all(const std::vector<Weight>& weights) {
         m_owner = std::make_shared<int>();
-        inner().adopt(weights, {}, m_owner);
+        inner().adopt(weights, {}, m_owner, {});
     }
     std::shared_ptr<int> m_owner;
 };

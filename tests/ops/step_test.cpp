@@ -91,7 +91,7 @@ TEST_P(StepTest, GivesWhatItsCallsGiveWhateverChangesBetween) {
     const Weights weights(m_random);
     const std::unique_ptr<Ops> plain_ops = GetParam().make();
     const auto owner = std::make_shared<int>();
-    for (Ops* ops : {m_ops.get(), plain_ops.get()}) ops->adopt(weights.matrices(), std::vector{weights.norm.weight}, owner);
+    for (Ops* ops : {m_ops.get(), plain_ops.get()}) ops->adopt(weights.matrices(), std::vector{weights.norm.weight}, owner, {});
     LayerPolicy one, all, masked;
     one.rule = GateRule::kTopK, one.k = 1;
     all.rule = GateRule::kSoft;

@@ -23,8 +23,9 @@ public:
     void read(const float* from, float* to, size_t n) override { m_inner->read(from, to, n); }
     void write(const float* from, float* to, size_t n) override { m_inner->write(from, to, n); }
     std::unique_ptr<Readback> make_readback(size_t n) override { return m_inner->make_readback(n); }
-    std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others, const std::shared_ptr<const void>& owner) override {
-        return m_inner->adopt(matrices, others, owner);
+    std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others, const std::shared_ptr<const void>& owner,
+                                                  const AdoptProgress& progress) override {
+        return m_inner->adopt(matrices, others, owner, progress);
     }
     void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override { m_inner->embed(table, ids, scale, out); }
     void norm(const NormCall& call) override { m_inner->norm(call); }

@@ -50,7 +50,7 @@ void CpuOps::read(const float* from, float* to_host, size_t n) { std::copy_n(fro
 void CpuOps::write(const float* from_host, float* to, size_t n) { std::copy_n(from_host, n, to); }
 
 std::vector<std::span<const std::byte>> CpuOps::adopt(std::span<const Weight> matrices, std::span<const Weight> /*others*/,
-                                                      const std::shared_ptr<const void>& owner) {
+                                                      const std::shared_ptr<const void>& owner, const AdoptProgress& /*progress*/) {
     if (m_precision == Precision::kExact || m_tiles_owner.lock() == owner) return {};
     m_tiles_owner = owner;
     return m_tiles.build(matrices, m_kernels, m_pool);

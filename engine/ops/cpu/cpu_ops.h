@@ -33,7 +33,7 @@ public:
     std::unique_ptr<Readback> make_readback(size_t n_floats) override { return make_host_readback(*this, n_floats); }
 
     std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others,
-                                                  const std::shared_ptr<const void>& owner) override;
+                                                  const std::shared_ptr<const void>& owner, const AdoptProgress& progress) override;
     void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override;
     void norm(const NormCall& call) override;
     void linear(Rows x, std::span<const LinearCall> calls) override;

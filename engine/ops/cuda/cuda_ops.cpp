@@ -10,7 +10,6 @@
 #include "engine/ops/cuda/elementwise.cuh"
 #include "engine/ops/cuda/embed.cuh"
 #include "engine/ops/cuda/kv_cache.cuh"
-#include "engine/ops/cuda/norm.cuh"
 #include "engine/ops/cuda/rope.cuh"
 #include "engine/ops/rope_table.h"
 
@@ -118,13 +117,12 @@ std::unique_ptr<Readback> CudaOps::make_readback(size_t n) {
 }
 
 std::vector<std::span<const std::byte>> CudaOps::adopt(std::span<const Weight> matrices, std::span<const Weight> others,
-                                                       const std::shared_ptr<const void>& owner) {
+                                                       const std::shared_ptr<const void>& owner, const AdoptProgress& progress) {
     use_device();
     m_graphs.clear();
     m_angles.clear();   // another model's divisors may lie where the last one's did
-    m_weights.adopt(matrices, others, owner);
     std::vector<std::span<const std::byte>> originals;
-    if (m_errors.failed()) return originals;
+    if (!m_weights.adopt(matrices, others, owner, progress) || m_errors.failed()) return originals;
     for (const Weight& w : matrices)
         if (w && w.slab_gap == 0) originals.emplace_back(w.data, w.n_bytes());
     return originals;
@@ -145,37 +143,6 @@ void CudaOps::embed(const Weight& table, std::span<const int32_t> ids, float sca
     if (!matrix.data || !sent) return;
     embed_rows(m_stream, matrix, sent, scale, out.first(static_cast<int>(ids.size())));
     operation.add_bytes(table.row_bytes * ids.size());
-}
-
-void CudaOps::norm(const NormCall& call) {
-    Operation operation(*this, Op::kNorm);
-    NormShape shape{.x = call.x, .out = call.out, .kind = call.kind, .eps = call.eps};
-    shape.weight = m_weights.vector(call.weight);
-    shape.bias = m_weights.vector(call.bias);
-    shape.group = call.group > 0 ? call.group : call.x.n_cols;
-    normalise(m_stream, shape);
-    if (call.weight) operation.add_bytes(call.weight->n_bytes());
-}
-
-void CudaOps::linear(Rows x, std::span<const LinearCall> calls) {
-    Operation operation(*this, Op::kLinear);
-    std::vector<DeviceLinear> products;
-    for (const LinearCall& call : calls) {
-        products.push_back({m_weights.matrix(*call.weight), m_weights.vector(call.bias), call.out});
-        if (!products.back().weight.data) return;
-        operation.add_bytes(call.weight->n_bytes());
-        operation.add_products(static_cast<size_t>(x.n_rows) * call.weight->slab_values());
-    }
-    const size_t n_bytes = linear_workspace(x, products, m_precision);
-    std::byte* scratch = workspace(n_bytes);
-    if (n_bytes == 0 || scratch) cuda::linear(m_stream, x, products, m_precision, m_device.n_processors, scratch);
-}
-
-void CudaOps::linear_transposed(Rows x, const Weight& weight, Rows out) {
-    Operation operation(*this, Op::kLinear);
-    const DeviceMatrix matrix = m_weights.matrix(weight);
-    if (matrix.data) cuda::linear_transposed(m_stream, x, matrix, out);
-    operation.add_bytes(weight.n_bytes());
 }
 
 void CudaOps::forget_angles() {

@@ -41,10 +41,11 @@ public:
     std::unique_ptr<Readback> make_readback(size_t n_floats) override;
 
     std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others,
-                                                  const std::shared_ptr<const void>& owner) override;
+                                                  const std::shared_ptr<const void>& owner, const AdoptProgress& progress) override;
     void embed(const Weight& table, std::span<const int32_t> ids, float scale, Rows out) override;
     void norm(const NormCall& call) override;
     void linear(Rows x, std::span<const LinearCall> calls) override;
+    void norm_linear(const NormCall& before, std::span<const LinearCall> calls) override;
     void linear_transposed(Rows x, const Weight& weight, Rows out) override;
     void rope(const RopeSpec& spec, const Weight& freq_divisors, Rows x, int n_heads, int head_dim, int first_position) override;
     void store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) override;
@@ -111,6 +112,9 @@ private:
     void replay(const StepGraph& graph);
     /// Counts whatever a graph cannot repeat: copies, allocations, memory that moved.
     uint64_t n_host_works() const;
+    NormShape on_device(const NormCall& call);
+    /// Nothing where there is no memory for them.
+    std::vector<DeviceLinear> on_device(std::span<const LinearCall> calls, int n_rows, Operation& operation);
     /// The matrices and biases of a network; false where there is no memory for them.
     bool on_device(const FfnWeights& f, DeviceFfn& net);
     void read_kv_part(const KvHeads& heads, int first_position, Rows to_host);

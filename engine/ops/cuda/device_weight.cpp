@@ -148,11 +148,20 @@ void take_expanded(TensorType type, const uint8_t* block, const float* values, i
 /// Writes groups into the planes of one slab, in order.
 class PlaneWriter {
 public:
-    PlaneWriter(Format format, size_t n_groups, std::byte* out)
-        : m_traits(kFormats[static_cast<int>(format)]), m_n(n_groups), m_quads(reinterpret_cast<uint8_t*>(out)),
-          m_twos(m_quads + 16 * n_groups * static_cast<size_t>(m_traits.quads)), m_ones(m_twos + 8 * n_groups * static_cast<size_t>(m_traits.twos)),
-          m_scales(m_ones + 4 * n_groups * static_cast<size_t>(m_traits.ones)),
-          m_supers(m_scales + n_groups * static_cast<size_t>(m_traits.scale_bytes)) {}
+    PlaneWriter(Format format, size_t n_groups, std::byte* out) : m_traits(kFormats[static_cast<int>(format)]) {
+        const std::vector<Plane> planes = planes_of(format, n_groups);
+        auto plane = [&, next = size_t{0}](int n) mutable {
+            uint8_t* first = next < planes.size() ? reinterpret_cast<uint8_t*>(out) + planes[next].offset : nullptr;
+            next += static_cast<size_t>(n);
+            return first;
+        };
+        m_quads = plane(m_traits.quads);
+        m_twos = plane(m_traits.twos);
+        m_ones = plane(m_traits.ones);
+        m_scales = plane(m_traits.scale_bytes > 0);
+        m_supers = plane(m_traits.super_bytes > 0);
+        m_n = n_groups;
+    }
 
     void put(size_t index, const GroupCodes& g) {
         const uint8_t* codes = g.codes;
@@ -186,8 +195,11 @@ public:
 private:
     FormatTraits m_traits;
     size_t m_n;
-    uint8_t *m_quads, *m_twos, *m_ones, *m_scales, *m_supers;
+    uint8_t *m_quads, *m_twos, *m_ones, *m_scales, *m_supers;   // of planes that the format does not have: anything
 };
+
+/// Of n_rows rows.
+size_t groups_of(const Weight& w, int n_rows) { return static_cast<size_t>((w.n_in + kGroup - 1) / kGroup) * static_cast<size_t>(n_rows); }
 
 void pack_plain_row(const uint8_t* row, size_t n_bytes, size_t group_bytes, size_t first, PlaneWriter& planes) {
     for (size_t at = 0; at < n_bytes; at += group_bytes, ++first) planes.put_raw(first, row + at, std::min(group_bytes, n_bytes - at));
@@ -241,29 +253,45 @@ Format format_of(TensorType type) {
     }
 }
 
+std::vector<Plane> planes_of(Format format, size_t n_groups) {
+    const FormatTraits& t = kFormats[static_cast<int>(format)];
+    std::vector<Plane> planes;
+    size_t at = 0;
+    const auto add = [&](size_t stride, size_t groups) {
+        planes.push_back({at, stride, groups});
+        at += planes.back().bytes_of(n_groups);
+    };
+    for (int i = 0; i < t.quads; ++i) add(16, 1);
+    for (int i = 0; i < t.twos; ++i) add(8, 1);
+    for (int i = 0; i < t.ones; ++i) add(4, 1);
+    if (t.scale_bytes > 0) add(static_cast<size_t>(t.scale_bytes), 1);
+    if (t.super_bytes > 0) add(static_cast<size_t>(t.super_bytes), 8);
+    return planes;
+}
+
+size_t packed_bytes(const Weight& w, int n_rows) {
+    const Plane last = planes_of(format_of(w.type), groups_of(w, n_rows)).back();
+    return (last.offset + last.bytes_of(groups_of(w, n_rows)) + 15) / 16 * 16;
+}
+
 DeviceMatrix device_shape(const Weight& w) {
-    DeviceMatrix m{nullptr, format_of(w.type), w.n_in, w.n_out, w.n_slabs, (w.n_in + kGroup - 1) / kGroup};
-    const FormatTraits& t = kFormats[static_cast<int>(m.format)];
-    const size_t n = static_cast<size_t>(w.n_out) * static_cast<size_t>(m.n_groups);
-    GS_CHECK(n <= INT32_MAX, "a matrix of more than 2^36 values");   // kernels count its groups in 32 bits
-    const size_t group_bytes = static_cast<size_t>(16 * t.quads + 8 * t.twos + 4 * t.ones + t.scale_bytes);
-    m.slab_bytes = (n * group_bytes + n / 8 * static_cast<size_t>(t.super_bytes) + 15) / 16 * 16;
+    const DeviceMatrix m{nullptr, format_of(w.type), w.n_in, w.n_out, w.n_slabs, (w.n_in + kGroup - 1) / kGroup, packed_bytes(w, w.n_out)};
+    GS_CHECK(groups_of(w, w.n_out) <= INT32_MAX, "a matrix of more than 2^36 values");   // kernels count its groups in 32 bits
     return m;
 }
 
-void pack_slab(const Weight& w, int slab, std::byte* out) {
+void pack_rows(const Weight& w, int slab, int first_row, int n_rows, std::byte* out) {
     GS_CHECK(!w.tiled, "weights that another back end has rearranged");
-    const DeviceMatrix m = device_shape(w);
-    const auto n_groups = static_cast<size_t>(m.n_groups);
-    PlaneWriter planes(m.format, n_groups * static_cast<size_t>(w.n_out), out);
+    const Format format = format_of(w.type);
+    const size_t n_groups = groups_of(w, 1);
+    PlaneWriter planes(format, groups_of(w, n_rows), out);
     const size_t value_bytes = w.type == TensorType::kF32 ? 4 : 2;
-    const bool padded = is_plain(m.format) && w.n_in % kGroup != 0;
-    if (padded) std::memset(out, 0, m.slab_bytes);
-    for (int o = 0; o < w.n_out; ++o) {
-        const uint8_t* row = bytes_of(w.row(o, slab));
+    if (is_plain(format) && w.n_in % kGroup != 0) std::memset(out, 0, packed_bytes(w, n_rows));
+    for (int o = 0; o < n_rows; ++o) {
+        const uint8_t* row = bytes_of(w.row(first_row + o, slab));
         const size_t first = static_cast<size_t>(o) * n_groups;
-        if (is_plain(m.format)) pack_plain_row(row, value_bytes * static_cast<size_t>(w.n_in), value_bytes * kGroup, first, planes);
-        else pack_quantized_row(w.type, m.format, row, m.n_groups, first, planes);
+        if (is_plain(format)) pack_plain_row(row, value_bytes * static_cast<size_t>(w.n_in), value_bytes * kGroup, first, planes);
+        else pack_quantized_row(w.type, format, row, static_cast<int>(n_groups), first, planes);
     }
 }
 

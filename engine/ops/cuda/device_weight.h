@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "engine/model/weights.h"
 
@@ -78,7 +79,20 @@ struct DeviceMatrix {
 
 /// The shape of w on the device; data is null.
 DeviceMatrix device_shape(const Weight& w);
-/// Slab `slab` of w as device_shape(w) has it: slab_bytes at `out`, in host memory, aligned to 16.
-void pack_slab(const Weight& w, int slab, std::byte* out);
+/// One plane of a slab of n groups.
+struct Plane {
+    size_t offset;             ///< from the slab's beginning
+    size_t stride;             ///< bytes of `groups` groups
+    size_t groups;             ///< 8 of super-blocks' halves, else 1
+    size_t bytes_of(size_t n_groups) const { return n_groups / groups * stride; }
+};
+std::vector<Plane> planes_of(Format format, size_t n_groups);
+
+/// Rows first_row .. first_row + n_rows - 1 of slab `slab` as if they were a slab of their own: at `out`, in host memory, aligned to 16, packed_bytes() of
+/// them. Their planes are pieces of the whole slab's.
+void pack_rows(const Weight& w, int slab, int first_row, int n_rows, std::byte* out);
+size_t packed_bytes(const Weight& w, int n_rows);
+/// Slab `slab` of w as device_shape(w) has it.
+inline void pack_slab(const Weight& w, int slab, std::byte* out) { pack_rows(w, slab, 0, w.n_out, out); }
 
 }  // namespace gs::cuda

@@ -4,6 +4,7 @@
 #include "engine/core/check.h"
 #include "engine/ops/cuda/dot.cuh"
 #include "engine/ops/cuda/gemm.cuh"
+#include "engine/ops/cuda/norm_rows.cuh"
 #include "engine/ops/cuda/rows.cuh"
 
 namespace gs::cuda {
@@ -27,7 +28,46 @@ struct RowsBatch {
     int n_calls;
     Rows x;
     int team;
+    NormShape norm;                          ///< of x, on the way; group 0: none
 };
+
+/// Mean and factor of each row, for the whole block, whose n_warps warps take one after the other what norm_warps() would.
+template <int T>
+__device__ void find_norms(const RowsBatch& batch, int n_warps, float (&means)[T], float (&factors)[T]) {
+    __shared__ double sums[T * kNormWarps];
+    __shared__ float squares[T * kNormWarps];
+    const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp, own = static_cast<int>(threadIdx.x);
+    const int n = batch.x.n_cols, parts = norm_warps(n), n_parts = batch.x.n_rows * parts;
+    const bool has_mean = batch.norm.kind == NormKind::kLayer;
+    if (has_mean) {
+        for (int i = warp; i < n_parts; i += n_warps) {
+            const double sum = warp_sum(sum_part(row_of(batch.x, i / parts), n, i % parts));
+            if (lane == 0) sums[i] = sum;
+        }
+        __syncthreads();
+    }
+    if (own < T) means[own] = has_mean && own < batch.x.n_rows ? static_cast<float>(sum_of_warps(sums + own * parts, parts) / n) : 0.0f;
+    __syncthreads();
+    for (int i = warp; i < n_parts; i += n_warps) {
+        const float sum = warp_sum(square_part(row_of(batch.x, i / parts), n, means[i / parts], i % parts));
+        if (lane == 0) squares[i] = sum;
+    }
+    __syncthreads();
+    if (own < batch.x.n_rows) factors[own] = norm_factor(batch.norm, sum_of_warps(squares + own * parts, parts));
+    __syncthreads();
+}
+
+/// As stage_groups, of the normalised row t; the first block keeps it where others read it.
+__device__ inline void stage_normalised(const RowsBatch& batch, int t, int begin, int n_groups, float mean, float factor, float* staged) {
+    const float* x = row_of(batch.x, t);
+    float* kept = blockIdx.x == 0 ? row_of(batch.norm.out, t) : nullptr;
+    for (int i = static_cast<int>(threadIdx.x); i < n_groups * kGroup; i += static_cast<int>(blockDim.x)) {
+        const int column = begin + i;
+        const float y = column < batch.x.n_cols ? normalised(batch.norm, x[column], mean, factor, column) : 0.0f;
+        staged[i / kGroup * kStagedGroup + i % kGroup] = y;
+        if (kept && column < batch.x.n_cols) kept[column] = y;
+    }
+}
 
 /// A block: some rows of one matrix, all tokens. n_tokens <= T; R rows a team.
 /// The number of blocks a multiprocessor that is named is what keeps ptxas from aiming at more of them and spilling.
@@ -43,13 +83,18 @@ __global__ void __launch_bounds__(kRowThreads, T == 8 ? 1 : 2) rows_kernel(const
     const int n_warps = static_cast<int>(blockDim.x) / kWarp;
     const int first_row = ((block - call.first_block) * n_warps + warp) * n_teams * R + lane / team;
     constexpr int kChunk = kStagedGroups / T, kStride = kChunk * kStagedGroup;
+    __shared__ float means[T], factors[T];
+    const bool normalises = batch.norm.group > 0;
+    if (normalises) find_norms(batch, n_warps, means, factors);
     float sum[R][T] = {};
     for (int begin = 0; begin < n_groups; begin += kChunk) {
         const int n = min(kChunk, n_groups - begin);
         if (begin > 0) __syncthreads();
-        for (int t = 0; t < T; ++t)
-            stage_groups(row_of(batch.x, min(t, batch.x.n_rows - 1)), begin * kGroup, batch.x.n_cols, n, static_cast<int>(threadIdx.x),
-                         static_cast<int>(blockDim.x), staged + t * kStride);
+        for (int t = 0; t < T; ++t) {
+            const int row = min(t, batch.x.n_rows - 1);
+            if (normalises) stage_normalised(batch, row, begin * kGroup, n, means[row], factors[row], staged + t * kStride);
+            else stage_groups(row_of(batch.x, row), begin * kGroup, batch.x.n_cols, n, static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x), staged + t * kStride);
+        }
         __syncthreads();
         uint32_t row[R];
         // Beyond the last row the last one is read again, and not written.
@@ -72,9 +117,10 @@ __global__ void __launch_bounds__(kRowThreads, T == 8 ? 1 : 2) rows_kernel(const
 }
 
 template <int T, int R>
-void launch_rows(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls, int n_processors) {
+void launch_rows(cudaStream_t stream, Rows x, const NormShape& norm, std::span<const DeviceLinear> calls, int n_processors) {
     RowsBatch batch{};
     batch.x = x;
+    batch.norm = norm;
     batch.team = team_for(calls[0].weight.n_groups);
     const int rows_a_warp = kWarp / batch.team * R;
     long n_warps = 0;
@@ -127,6 +173,20 @@ __global__ void __launch_bounds__(kRowThreads) transposed_kernel(Rows x, DeviceM
     row_of(out, t)[i] = total;
 }
 
+/// group 0: x as it is.
+void few_rows(cudaStream_t stream, Rows x, const NormShape& norm, std::span<const DeviceLinear> calls, int n_processors) {
+    for (size_t first = 0; first < calls.size(); first += kMostCalls) {
+        const std::span<const DeviceLinear> some = calls.subspan(first, std::min<size_t>(kMostCalls, calls.size() - first));
+        if (x.n_rows == 1) launch_rows<1, kRowsAtOnce>(stream, x, norm, some, n_processors);
+        else if (x.n_rows <= 4) launch_rows<4, 2>(stream, x, norm, some, n_processors);
+        else launch_rows<8, 2>(stream, x, norm, some, n_processors);
+    }
+}
+
+void check_widths(Rows x, std::span<const DeviceLinear> calls) {
+    for (const DeviceLinear& call : calls) GS_CHECK(call.weight.n_in == x.n_cols, "a matrix of another width than its input");
+}
+
 }  // namespace
 
 size_t linear_workspace(Rows x, std::span<const DeviceLinear> calls, Precision precision) {
@@ -138,14 +198,16 @@ size_t linear_workspace(Rows x, std::span<const DeviceLinear> calls, Precision p
 
 void linear(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls, Precision precision, int n_processors, std::byte* workspace) {
     if (x.n_rows <= 0 || calls.empty()) return;
-    for (const DeviceLinear& call : calls) GS_CHECK(call.weight.n_in == x.n_cols, "a matrix of another width than its input");
+    check_widths(x, calls);
     if (x.n_rows > kDecodeTokens) return gemm_linear(stream, x, calls, precision, workspace);
-    for (size_t first = 0; first < calls.size(); first += kMostCalls) {
-        const std::span<const DeviceLinear> some = calls.subspan(first, std::min<size_t>(kMostCalls, calls.size() - first));
-        if (x.n_rows == 1) launch_rows<1, kRowsAtOnce>(stream, x, some, n_processors);
-        else if (x.n_rows <= 4) launch_rows<4, 2>(stream, x, some, n_processors);
-        else launch_rows<8, 2>(stream, x, some, n_processors);
-    }
+    few_rows(stream, x, {}, calls, n_processors);
+}
+
+void norm_linear(cudaStream_t stream, const NormShape& norm, std::span<const DeviceLinear> calls, int n_processors) {
+    GS_CHECK(norm.x.n_rows <= kDecodeTokens && norm.group == norm.x.n_cols && norm.out.data != norm.x.data, "rows that cannot be normalised on the way");
+    if (norm.x.n_rows <= 0 || calls.empty()) return;
+    check_widths(norm.x, calls);
+    few_rows(stream, norm.x, norm, calls, n_processors);
 }
 
 void linear_transposed(cudaStream_t stream, Rows x, const DeviceMatrix& weight, Rows out) {

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "engine/ops/cuda/device_weight.h"
+#include "engine/ops/cuda/norm.cuh"
 #include "engine/ops/ops.h"
 
 namespace gs::cuda {
@@ -25,6 +26,10 @@ size_t linear_workspace(Rows x, std::span<const DeviceLinear> calls, Precision p
 /// x and out do not overlap. Every value is summed in an order that depends on shapes only: no atomics. Inputs without a number, and infinite ones,
 /// give outputs that are not finite. n_processors: of the device. workspace: linear_workspace() bytes, aligned to 16.
 void linear(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls, Precision precision, int n_processors, std::byte* workspace);
+
+/// The same of up to kDecodeTokens rows that are normalised on the way, in one launch: whole rows (norm.group of n_cols), and norm.out, which holds them
+/// afterwards, does not overlap norm.x. To the bit what normalise() and linear() give.
+void norm_linear(cudaStream_t stream, const NormShape& norm, std::span<const DeviceLinear> calls, int n_processors);
 
 /// out = x W: rows of one slab weighted by x. x: [T, n_out], out: [T, n_in], any T and stride; f32 sums in a fixed order in both precisions.
 void linear_transposed(cudaStream_t stream, Rows x, const DeviceMatrix& weight, Rows out);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <mutex>
 #include <thread>
+#include <unordered_set>
 
 #include "engine/model/tensor_type.h"
 
@@ -31,36 +32,72 @@ std::byte* WeightStore::allocate(size_t n_bytes, std::vector<void*>& pieces) {
     return static_cast<std::byte*>(memory);
 }
 
-bool WeightStore::upload(const Weight& w, DeviceMatrix& matrix, std::vector<void*>& pieces) {
+bool WeightStore::Way::went(uint64_t n_bytes) {
+    done += n_bytes;
+    return !progress || progress(done, total);
+}
+
+/// Plane by plane to their places in the slab at `to`.
+void WeightStore::copy_rows(const Weight& w, int slab, int first_row, int n_rows, const std::byte* packed, std::byte* to) {
+    const DeviceMatrix shape = device_shape(w);
+    const auto groups = [&](int rows) { return static_cast<size_t>(rows) * static_cast<size_t>(shape.n_groups); };
+    const std::vector<Plane> from = planes_of(shape.format, groups(n_rows)), whole = planes_of(shape.format, groups(w.n_out));
+    to += shape.slab_bytes * static_cast<size_t>(slab);
+    if (n_rows == w.n_out) {
+        m_errors.ok(cudaMemcpyAsync(to, packed, shape.slab_bytes, cudaMemcpyHostToDevice, m_stream), "copying weights");
+        return;
+    }
+    for (size_t p = 0; p < from.size(); ++p)
+        m_errors.ok(cudaMemcpyAsync(to + whole[p].offset + whole[p].bytes_of(groups(first_row)), packed + from[p].offset, from[p].bytes_of(groups(n_rows)),
+                                    cudaMemcpyHostToDevice, m_stream),
+                    "copying weights");
+}
+
+bool WeightStore::upload(const Weight& w, DeviceMatrix& matrix, std::vector<void*>& pieces, Way& way) {
     matrix = device_shape(w);
     std::byte* to = allocate(matrix.n_bytes(), pieces);
     if (!to) return false;
     matrix.data = to;
-    // Rearranging takes longer than copying: several slabs at once, where there is enough of them.
-    constexpr size_t kForkBytes = 4 << 20;
-    const int n_cores = matrix.n_bytes() < kForkBytes ? 1 : static_cast<int>(std::thread::hardware_concurrency());
-    const int n_threads = std::clamp(std::min(n_cores, w.n_slabs), 1, 8);
+    // Rearranging takes longer than copying: several threads, where there is enough to do, each some rows of a slab at a time.
+    constexpr size_t kPieceBytes = 4 << 20;
+    const int rows = static_cast<int>(std::clamp<size_t>(static_cast<size_t>(w.n_out) * kPieceBytes / std::max<size_t>(matrix.slab_bytes, 1), 1, static_cast<size_t>(w.n_out)));
+    const int a_slab = (w.n_out + rows - 1) / rows, n_pieces = a_slab * w.n_slabs;
+    const int n_cores = matrix.n_bytes() < kPieceBytes ? 1 : static_cast<int>(std::thread::hardware_concurrency());
+    const int n_threads = std::clamp(std::min(n_cores, n_pieces), 1, 8);
     std::atomic<int> next{0};
+    std::atomic<uint64_t> done{0};
+    std::atomic<bool> wanted{true};
     std::mutex copying;
     int device = 0;
     (void)cudaGetDevice(&device);
-    const auto work = [&] {
-        std::vector<uint4> packed(matrix.slab_bytes / sizeof(uint4) + 1);
+    const auto work = [&](bool reports) {
+        std::vector<uint4> packed(packed_bytes(w, rows) / sizeof(uint4));
         auto* bytes = reinterpret_cast<std::byte*>(packed.data());
-        for (int s = next++; s < w.n_slabs; s = next++) {
-            pack_slab(w, s, bytes);
-            const std::lock_guard lock(copying);
-            (void)cudaSetDevice(device);   // a thread has its own
-            m_errors.ok(cudaMemcpyAsync(to + matrix.slab_bytes * static_cast<size_t>(s), bytes, matrix.slab_bytes, cudaMemcpyHostToDevice, m_stream),
-                        "copying weights");
+        uint64_t reported = 0;
+        for (int i = next++; i < n_pieces && wanted; i = next++) {
+            const int slab = i / a_slab, first = i % a_slab * rows, n = std::min(rows, w.n_out - first);
+            pack_rows(w, slab, first, n, bytes);
+            {
+                const std::lock_guard lock(copying);
+                (void)cudaSetDevice(device);   // a thread has its own
+                copy_rows(w, slab, first, n, bytes, to);
+            }
+            done += matrix.slab_bytes * static_cast<size_t>(n) / static_cast<size_t>(w.n_out);
+            if (!reports) continue;
+            const uint64_t now = done;
+            if (!way.went(now - reported)) wanted = false;
+            reported = now;
         }
+        return reported;
     };
+    uint64_t reported = 0;
     {
         std::vector<std::jthread> threads;
-        for (int i = 1; i < n_threads; ++i) threads.emplace_back(work);
-        work();
+        for (int i = 1; i < n_threads; ++i) threads.emplace_back(work, false);
+        reported = work(true);
     }
-    return !m_errors.failed();
+    if (wanted && !way.went(matrix.n_bytes() - reported)) wanted = false;
+    return wanted && !m_errors.failed();
 }
 
 const float* WeightStore::upload_vector(const Weight& w, std::vector<void*>& pieces) {
@@ -79,13 +116,24 @@ size_t WeightStore::n_bytes_of(const Weight& w) {
     return w.n_out > 1 ? device_shape(w).n_bytes() : static_cast<size_t>(w.n_in) * static_cast<size_t>(w.n_slabs) * sizeof(float);
 }
 
-void WeightStore::adopt(std::span<const Weight> matrices, std::span<const Weight> others, const std::shared_ptr<const void>& owner) {
+uint64_t WeightStore::n_missing(std::span<const Weight> matrices, std::span<const Weight> others) const {
+    std::unordered_set<const std::byte*> counted;
+    uint64_t sum = 0;
+    for (const std::span<const Weight> some : {matrices, others})
+        for (const Weight& w : some)
+            if (w && !m_matrix_at.contains(w.data) && !m_vector_at.contains(w.data) && counted.insert(w.data).second) sum += n_bytes_of(w);
+    return sum;
+}
+
+bool WeightStore::adopt(std::span<const Weight> matrices, std::span<const Weight> others, const std::shared_ptr<const void>& owner,
+                        const AdoptProgress& progress) {
     if (!is_current() || m_owner.lock() != owner) clear();
     m_owner = owner;
+    Way way{progress, 0, n_missing(matrices, others)};
     const auto keep_matrix = [&](const Weight& w) {
         if (!w || m_matrix_at.contains(w.data)) return true;
         Kept kept{w, {}};
-        if (!upload(w, kept.matrix, m_pieces)) return false;
+        if (!upload(w, kept.matrix, m_pieces, way)) return false;
         for (int s = 0; s < w.n_slabs; ++s) m_matrix_at[w.row(0, s)] = {m_matrices.size(), s};
         m_bytes += kept.matrix.n_bytes();
         m_matrices.push_back(kept);
@@ -97,12 +145,13 @@ void WeightStore::adopt(std::span<const Weight> matrices, std::span<const Weight
         if (!values) return false;
         for (int s = 0; s < w.n_slabs; ++s) m_vector_at[w.row(0, s)] = values + static_cast<size_t>(s) * static_cast<size_t>(w.n_in);
         m_bytes += n_bytes_of(w);
-        return true;
+        return way.went(n_bytes_of(w));
     };
     for (const Weight& w : matrices)
-        if (!keep_matrix(w)) return clear();
+        if (!keep_matrix(w)) return clear(), false;
     for (const Weight& w : others)
-        if (!(w.n_out > 1 ? keep_matrix(w) : keep_vector(w))) return clear();
+        if (!(w.n_out > 1 ? keep_matrix(w) : keep_vector(w))) return clear(), false;
+    return true;
 }
 
 DeviceMatrix WeightStore::matrix(const Weight& w) {
@@ -118,7 +167,9 @@ DeviceMatrix WeightStore::matrix(const Weight& w) {
     }
     DeviceMatrix passing;
     ++m_n_passing;
-    if (!upload(w, passing, m_passing)) passing.data = nullptr;
+    const AdoptProgress unheard;
+    Way way{unheard};
+    if (!upload(w, passing, m_passing, way)) passing.data = nullptr;
     return passing;
 }
 

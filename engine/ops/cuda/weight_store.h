@@ -10,6 +10,7 @@
 
 #include "engine/ops/cuda/device_memory.h"
 #include "engine/ops/cuda/device_weight.h"
+#include "engine/ops/ops.h"
 
 namespace gs::cuda {
 
@@ -23,9 +24,9 @@ public:
     /// What adopt() takes for w.
     static size_t n_bytes_of(const Weight& w);
 
-    /// Copies all that is not here yet from the same owner; gives up at the first that finds no memory, which is noted. `matrices` are multiplied with; of `others` those of one row a slab are
-    /// vectors.
-    void adopt(std::span<const Weight> matrices, std::span<const Weight> others, const std::shared_ptr<const void>& owner);
+    /// Copies all that is not here yet from the same owner; gives up at the first that finds no memory, which is noted, and when `progress`, which this
+    /// thread calls every few megabytes, returns false: then nothing is kept, and the result is false. `matrices` are multiplied with; of `others` those of one row a slab are vectors.
+    bool adopt(std::span<const Weight> matrices, std::span<const Weight> others, const std::shared_ptr<const void>& owner, const AdoptProgress& progress);
 
     /// w on the device, from slab 0 of w on, for all of its slabs.
     DeviceMatrix matrix(const Weight& w);
@@ -46,9 +47,18 @@ private:
         size_t which;
         int slab;
     };
+    /// How far an adopt() is.
+    struct Way {
+        const AdoptProgress& progress;
+        uint64_t done = 0, total = 0;
+        /// False: no further.
+        bool went(uint64_t n_bytes);
+    };
     void clear();
+    uint64_t n_missing(std::span<const Weight> matrices, std::span<const Weight> others) const;
     std::byte* allocate(size_t n_bytes, std::vector<void*>& pieces);
-    bool upload(const Weight& w, DeviceMatrix& matrix, std::vector<void*>& pieces);
+    bool upload(const Weight& w, DeviceMatrix& matrix, std::vector<void*>& pieces, Way& way);
+    void copy_rows(const Weight& w, int slab, int first_row, int n_rows, const std::byte* packed, std::byte* to);
     const float* upload_vector(const Weight& w, std::vector<void*>& pieces);
     bool is_current() const { return !m_owner.expired(); }
 
