@@ -210,8 +210,7 @@ KvHeads values_of(const KvCache& cache, int layer) {
 
 void CudaOps::store_kv(const KvCache& cache, int layer, int first_position, Rows k, Rows v) {
     Operation operation(*this, Op::kStoreKv);
-    store_kv_rows(m_stream, k, keys_of(cache, layer), at(first_position));
-    if (cache.v) store_kv_rows(m_stream, v, values_of(cache, layer), at(first_position));
+    store_kv_rows(m_stream, k, keys_of(cache, layer), v, cache.v ? values_of(cache, layer) : KvHeads{}, at(first_position));
 }
 
 void CudaOps::read_kv_part(const KvHeads& heads, int first_position, Rows to_host) {

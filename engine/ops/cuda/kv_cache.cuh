@@ -16,9 +16,9 @@ struct KvHeads {
     int n_heads = 0, dim = 0;
 };
 
-/// rows: [T, Hkv * dim], to positions first, first + 1, ... f16 is rounded to nearest even.
-void store_kv_rows(cudaStream_t stream, Rows rows, const KvHeads& heads, Position first);
-/// The reverse.
+/// k, v: [T, Hkv * dim], to positions first, first + 1, ... in one launch; f16 is rounded to nearest even. Values without heads: none.
+void store_kv_rows(cudaStream_t stream, Rows k, const KvHeads& keys, Rows v, const KvHeads& values, Position first);
+/// Keys or values back.
 void load_kv_rows(cudaStream_t stream, const KvHeads& heads, Position first, Rows rows);
 
 }  // namespace gs::cuda
