@@ -1,106 +1,28 @@
+// Rows, attention and routing; products are in check_products.cpp.
 #include "engine/run/check_ops.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
-#include <random>
 
 #include <fmt/format.h>
 
-#include "engine/model/tensor_type.h"
-#include "engine/ops/rounding.h"
+#include "engine/run/check_ops_base.h"
 
 namespace gs {
 namespace {
 
-constexpr double kEpsilon = 0x1p-24;   // half a unit in the last place of f32
-
-/// Rows in the memory of a back end, from values on the host.
-class Sheet {
+class RowChecks : public OpsChecker {
 public:
-    Sheet(Ops& ops, int n_rows, int n_cols, const std::vector<float>& values = {}) : m_ops(ops), m_rows{nullptr, n_rows, n_cols, n_cols} {
-        m_rows.data = ops.allocate(size());
-        if (!values.empty() && m_rows.data) ops.write(values.data(), m_rows.data, size());
-    }
-    ~Sheet() { m_ops.release(m_rows.data); }
-    Sheet(const Sheet&) = delete;
-    Sheet& operator=(const Sheet&) = delete;
-    Rows rows() const { return m_rows; }
-    int32_t* integers() const { return reinterpret_cast<int32_t*>(m_rows.data); }
-    std::vector<float> read() const {
-        std::vector<float> values(size(), NAN);
-        if (m_rows.data) m_ops.read(m_rows.data, values.data(), size());
-        return values;
-    }
-
-private:
-    size_t size() const { return static_cast<size_t>(m_rows.n_rows) * static_cast<size_t>(m_rows.n_cols); }
-    Ops& m_ops;
-    Rows m_rows;
-};
-
-/// The same 32 bits each.
-std::vector<float> as_floats(const std::vector<int32_t>& integers) {
-    std::vector<float> floats(integers.size());
-    std::memcpy(floats.data(), integers.data(), integers.size() * sizeof(float));
-    return floats;
-}
-
-class Checker {
-public:
-    explicit Checker(Ops& ops) : m_ops(ops), m_fast(ops.precision() == Precision::kFast) {}
+    explicit RowChecks(Ops& ops) : OpsChecker(ops, 20240607) {}
     std::vector<OpsCheck> run() {
         rows();
-        for (const TensorTypeInfo& type : all_tensor_types())
-            if (type.dequantize) products(type);
-        transposed_products();
-        networks();
         attentions();
         routing();
         return std::move(m_checks);
     }
 
 private:
-    std::vector<float> values(int n, float low = -1, float high = 1) {
-        std::vector<float> v(static_cast<size_t>(n));
-        for (float& x : v) x = std::uniform_real_distribution<float>(low, high)(m_random);
-        return v;
-    }
-
-    /// Random blocks whose values are numbers of at most a thousand.
-    Weight weight(TensorType type, int n_in, int n_out, int n_slabs = 1) {
-        const TensorTypeInfo& info = tensor_type_info(type);
-        const auto n_blocks = static_cast<size_t>(n_in) / info.block_values * static_cast<size_t>(n_out) * static_cast<size_t>(n_slabs);
-        std::vector<std::byte>& bytes = m_weights.emplace_back(n_blocks * info.block_bytes);
-        std::vector<float> decoded(info.block_values);
-        for (size_t b = 0; b < n_blocks; ++b) {
-            std::byte* block = bytes.data() + b * info.block_bytes;
-            do {
-                for (uint32_t i = 0; i < info.block_bytes; ++i) block[i] = static_cast<std::byte>(m_random() & 255u);
-                info.dequantize(block, 1, decoded.data());
-            } while (!std::all_of(decoded.begin(), decoded.end(), [](float v) { return std::isfinite(v) && std::fabs(v) <= 1000; }));
-        }
-        return {type, bytes.data(), n_in, n_out, n_slabs, static_cast<size_t>(n_in) / info.block_values * info.block_bytes};
-    }
-
-    /// `act` writes its result into the sheet it is given; both back ends run it and may differ by bound[i], or by bound[0] everywhere.
-    template <class Act>
-    void compare(const std::string& name, int n_rows, int n_cols, const std::vector<double>& bound, const Act& act, const std::vector<float>& start = {}) {
-        Sheet ours(m_ops, n_rows, n_cols, start), oracle(*m_reference, n_rows, n_cols, start);
-        act(m_ops, ours.rows());
-        act(*m_reference, oracle.rows());
-        const std::vector<float> a = ours.read(), b = oracle.read();
-        OpsCheck check{name, true, 0};
-        for (size_t i = 0; i < a.size(); ++i) {
-            const double difference = std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
-            const double allowed = bound[bound.size() == 1 ? 0 : i] + kEpsilon * std::fabs(static_cast<double>(b[i]));
-            if (!(difference <= allowed)) check.pass = false;
-            if (difference > 0) check.worst = std::max(check.worst, difference / allowed);
-        }
-        m_checks.push_back(check);
-    }
-
     void rows() {
         const std::vector<float> x = values(3 * 576, -3, 3), y = values(3 * 576);
         const auto other = [&](Ops& ops) { return std::make_unique<Sheet>(ops, 3, 576, y); };
@@ -137,117 +59,6 @@ private:
         }, x);
     }
 
-    /// What any order of summation, and the rounding of inputs in the fast precision, may do to each product (tests/ops/backends.cpp has the terms).
-    std::vector<double> product_bound(const Weight& w, const std::vector<float>& x, int n_tokens) const {
-        const TensorTypeInfo& info = tensor_type_info(w.type);
-        const bool rounds = m_fast && info.block_values > 1;
-        const auto n = static_cast<size_t>(w.n_in);
-        std::vector<float> row(n);
-        std::vector<double> bound(static_cast<size_t>(n_tokens) * static_cast<size_t>(w.n_out));
-        for (int o = 0; o < w.n_out; ++o) {
-            info.dequantize(w.row(o), n / info.block_values, row.data());
-            for (int t = 0; t < n_tokens; ++t) {
-                double sum = 0;
-                for (size_t b = 0; b < n; b += 32) {
-                    double largest_w = 0, largest_x = 0, products = 0, weights = 0;
-                    for (size_t i = b; i < std::min(b + 32, n); ++i) {
-                        const auto in = std::fabs(static_cast<double>(x[static_cast<size_t>(t) * n + i])), value = std::fabs(static_cast<double>(row[i]));
-                        largest_w = std::max(largest_w, value);
-                        largest_x = std::max(largest_x, in);
-                        products += in * value;
-                        weights += value;
-                    }
-                    // A minimum may be summed apart from its scale: terms are then up to twice the largest value.
-                    sum += (static_cast<double>(n) + 8) * kEpsilon * (products + 2 * 32 * largest_w * largest_x * (rounds ? 1 : 0.1));
-                    if (rounds) sum += weights * largest_x * (0.5 / kLargestRounded + 4 * kEpsilon);
-                }
-                bound[static_cast<size_t>(t) * static_cast<size_t>(w.n_out) + static_cast<size_t>(o)] = sum;
-            }
-        }
-        return bound;
-    }
-
-    void products(const TensorTypeInfo& type) {
-        constexpr int kIn = 512, kOut = 80;
-        const Weight w = weight(type.type, kIn, kOut);
-        for (const int n_tokens : {1, 5, 40}) {
-            const std::vector<float> x = values(n_tokens * kIn);
-            compare(fmt::format("linear {}, {} tokens", type.name, n_tokens), n_tokens, kOut, product_bound(w, x, n_tokens), [&](Ops& ops, Rows out) {
-                const Sheet in(ops, n_tokens, kIn, x);
-                const LinearCall call{.weight = &w, .out = out};
-                ops.linear(in.rows(), {&call, 1});
-            });
-        }
-        const std::vector<int32_t> ids{79, 0, 3};
-        compare(fmt::format("embed {}", type.name), 3, kIn, {0}, [&](Ops& ops, Rows out) { ops.embed(w, ids, 1, out); });
-    }
-
-    /// Weights are never rounded here: each of n_out products and sums by half a unit.
-    void transposed_products() {
-        constexpr int kIn = 128, kOut = 80, kTokens = 5;
-        for (const TensorType type : {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ8_0}) {
-            const TensorTypeInfo& info = tensor_type_info(type);
-            const Weight w = weight(type, kIn, kOut);
-            const std::vector<float> x = values(kTokens * kOut);
-            std::vector<float> row(kIn);
-            std::vector<double> bound(static_cast<size_t>(kTokens * kIn), 0);
-            for (int o = 0; o < kOut; ++o) {
-                info.dequantize(w.row(o), kIn / info.block_values, row.data());
-                for (size_t i = 0; i < bound.size(); ++i)
-                    bound[i] += (kOut + 4) * kEpsilon * std::fabs(static_cast<double>(row[i % kIn]) * static_cast<double>(x[i / kIn * kOut + static_cast<size_t>(o)]));
-            }
-            compare(fmt::format("linear transposed {}", info.name), kTokens, kIn, bound, [&](Ops& ops, Rows out) {
-                const Sheet in(ops, kTokens, kOut, x);
-                ops.linear_transposed(in.rows(), w, out);
-            });
-        }
-    }
-
-    /// Small weights, so that what is between the matrices stays where its slope is about one.
-    FfnWeights network(int n_slabs) {
-        FfnWeights f{weight(TensorType::kF32, 128, 64, n_slabs), weight(TensorType::kF32, 128, 64, n_slabs), weight(TensorType::kF32, 64, 128, n_slabs)};
-        for (std::vector<std::byte>* bytes : {&m_weights[m_weights.size() - 3], &m_weights[m_weights.size() - 2], &m_weights[m_weights.size() - 1]})
-            for (size_t i = 0; i < bytes->size(); i += sizeof(float)) {
-                const float value = std::uniform_real_distribution<float>(-0.2f, 0.2f)(m_random);
-                std::memcpy(bytes->data() + i, &value, sizeof value);
-            }
-        return f;
-    }
-
-    void networks() {
-        const FfnWeights experts = network(8), shared = network(1);
-        // |x| <= 1, |w| <= 0.2: hidden values below 30, outputs below 400; three sums of up to 128 terms one behind the other.
-        const std::vector<double> bound{3 * 136 * kEpsilon * 400};
-        for (const int n_tokens : {1, 6, 40}) {
-            const std::vector<float> x = values(n_tokens * 128), scales = values(n_tokens, 0, 1);
-            std::vector<int32_t> ids, n_used;
-            std::vector<float> weights;
-            for (int t = 0; t < n_tokens; ++t) {
-                for (int j = 0; j < 3; ++j) ids.push_back((t * 5 + j * 3) % 8);
-                n_used.push_back(t % 4);
-            }
-            weights = values(3 * n_tokens, 0, 1);
-            const auto on = [&](auto&& act) {
-                return [&x, n_tokens, act](Ops& ops, Rows out) {
-                    const Sheet in(ops, n_tokens, 128, x);
-                    act(ops, in.rows(), out);
-                };
-            };
-            compare(fmt::format("ffn, {} tokens", n_tokens), n_tokens, 128, bound, on([&](Ops& ops, Rows in, Rows out) { ops.ffn(shared, in, out); }));
-            compare(fmt::format("moe, {} tokens", n_tokens), n_tokens, 128, {4 * bound[0]}, on([&](Ops& ops, Rows in, Rows out) {
-                        const Sheet which(ops, n_tokens, 3, as_floats(ids)), counts(ops, n_tokens, 1, as_floats(n_used));
-                        const Sheet by(ops, n_tokens, 3, weights), shared_by(ops, n_tokens, 1, scales);
-                        ops.moe({.x = in, .experts = &experts, .ids = which.integers(), .weights = by.rows().data, .n_used = counts.integers(), .k_stride = 3,
-                                 .shared = &shared, .shared_scale = shared_by.rows().data, .out = out});
-                    }));
-        }
-        const std::vector<float> x = values(128);
-        compare("all experts", 8, 128, bound, [&](Ops& ops, Rows out) {
-            const Sheet in(ops, 1, 128, x);
-            ops.all_experts(experts, in.rows(), out);
-        });
-    }
-
     /// Keys and values in the type of the back end, and the same values for the reference.
     void attention(const std::string& name, int n_heads, int n_kv, int dim, int first, int n_tokens, const LayerAttention& span, float cap, bool sinks) {
         const int n_ctx = first + n_tokens;
@@ -279,6 +90,8 @@ private:
                 attention(fmt::format("attention, {} tokens at {}", n_tokens, first), 8, 2, 128, first, n_tokens, {}, 0, false);
                 attention(fmt::format("attention with window, sinks and cap, {} tokens at {}", n_tokens, first), 6, 6, 64, first, n_tokens, {.window = 96}, 20, true);
                 attention(fmt::format("attention of wide heads in chunks, {} tokens at {}", n_tokens, first), 4, 1, 576, first, n_tokens, {.chunk = 256}, 0, false);
+                attention(fmt::format("attention of heads of 256, {} tokens at {}", n_tokens, first / 5), 4, 2, 256, first / 5, n_tokens, {}, 0, true);
+                attention(fmt::format("attention of heads of 384, {} tokens at {}", n_tokens, first / 5), 3, 1, 384, first / 5, n_tokens, {.window = 100}, 0, false);
             }
     }
 
@@ -334,17 +147,14 @@ private:
         route("route noisily over a threshold", {{.n_experts = 64, .n_used = 8}, noisy, {}});
         route("route softly", {{.n_experts = 64, .n_used = 8}, {.rule = GateRule::kSoft}, {}});
     }
-
-    Ops& m_ops;
-    bool m_fast;
-    std::unique_ptr<Ops> m_reference = make_reference_ops();
-    std::mt19937 m_random{20240607};
-    std::vector<std::vector<std::byte>> m_weights;
-    std::vector<OpsCheck> m_checks;
 };
 
 }  // namespace
 
-std::vector<OpsCheck> check_ops(Ops& ops) { return Checker(ops).run(); }
+std::vector<OpsCheck> check_ops(Ops& ops) {
+    std::vector<OpsCheck> checks = RowChecks(ops).run();
+    for (OpsCheck& check : check_products(ops)) checks.push_back(std::move(check));
+    return checks;
+}
 
 }  // namespace gs
