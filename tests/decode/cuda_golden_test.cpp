@@ -22,7 +22,8 @@ std::shared_ptr<Ops> emulated(Precision precision) {
 class CudaGolden : public testing::TestWithParam<std::string> {
 protected:
     void SetUp() override {
-        cuda_emulation::set_seed(std::hash<std::string>{}(GetParam()));
+        const char* seed = std::getenv("GATESCOPE_CUDA_SEED");   // another order of threads
+        cuda_emulation::set_seed(std::hash<std::string>{}(GetParam() + (seed ? seed : "")));
         cuda_emulation::set_deferred(true);
     }
     void TearDown() override { cuda_emulation::set_deferred(false); }
@@ -31,12 +32,16 @@ protected:
         const Result<std::vector<VerifyCase>> cases = verify_golden(test::golden(GetParam()), [&] { return emulated(precision); });
         ASSERT_TRUE(cases) << cases.error().message();
         EXPECT_GE(cases->size(), 12u);
-        double worst = 0;
+        double worst = 0, difference = 0;
+        int n_differ = 0, n_rows = 0;
         for (const VerifyCase& c : *cases) {
             EXPECT_TRUE(c.pass) << c.name << ": " << c.detail;
             worst = std::max(worst, c.tolerance > 0 ? c.max_abs_logit_diff / c.tolerance : 0);
+            difference = std::max(difference, c.max_abs_logit_diff);
+            n_differ += c.rows_differ, n_rows += c.rows;
         }
-        std::printf("%s: %zu cases, worst difference %.0f %% of the tolerance\n", GetParam().c_str(), cases->size(), 100 * worst);
+        std::printf("golden %s: %zu cases, largest difference %.2g, %.0f %% of its tolerance, experts differ in %d of %d rows\n", GetParam().c_str(), cases->size(),
+                    difference, 100 * worst, n_differ, n_rows);
     }
 };
 
