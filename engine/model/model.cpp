@@ -153,6 +153,8 @@ Result<std::shared_ptr<const Model>> Model::load(const std::filesystem::path& pa
     model->file_bytes = file.n_bytes();
     model->total_params = plan->sizes.total_params;
     model->active_params = plan->sizes.active_params;
+    model->lookup_params = plan->sizes.lookup_params;
+    model->weight_bytes = plan->sizes.weight_bytes;
     model->dense_bytes_per_token = plan->sizes.dense_bytes_per_token;
     model->expert_bytes = plan->sizes.expert_bytes;
     model->m_file = std::make_unique<GgufFile>(std::move(file));
@@ -171,6 +173,9 @@ Result<ModelEstimate> estimate_model(const std::filesystem::path& path, int n_ct
     estimate.work_bytes = work_bytes(plan->spec);
     estimate.total_params = plan->sizes.total_params;
     estimate.active_params = plan->sizes.active_params;
+    estimate.lookup_params = plan->sizes.lookup_params;
+    estimate.dense_bytes_per_token = plan->sizes.dense_bytes_per_token;
+    estimate.expert_bytes = plan->sizes.expert_bytes;
     estimate.memory_available = available_memory();
     estimate.spec = std::move(plan->spec);
     return estimate;

@@ -28,7 +28,8 @@ struct ModelEstimate {
     uint64_t weight_bytes = 0;          ///< tensors in use, mapped from the file
     uint64_t kv_bytes = 0;              ///< K and V for n_ctx positions
     uint64_t work_bytes = 0;            ///< activations of one batch
-    uint64_t total_params = 0, active_params = 0;
+    uint64_t total_params = 0, active_params = 0, lookup_params = 0;   ///< lookup: see Model
+    uint64_t dense_bytes_per_token = 0, expert_bytes = 0;              ///< see Model
     uint64_t memory_available = 0;      ///< of this machine (MemAvailable), 0 if unknown
     uint64_t total() const { return weight_bytes + kv_bytes + work_bytes; }
 };
@@ -55,6 +56,8 @@ public:
     std::string hash;                   ///< XXH3-128 of header, tensor table and samples of every tensor: identity, not integrity
     uint64_t file_bytes = 0;
     uint64_t total_params = 0, active_params = 0;
+    uint64_t lookup_params = 0;         ///< of both: an embedding that is not the head too, of which a token reads one row
+    uint64_t weight_bytes = 0;          ///< all tensors in use
     uint64_t dense_bytes_per_token = 0; ///< weight bytes every token reads: all but routed experts and unused embedding rows
     uint64_t expert_bytes = 0;          ///< one routed expert of one MoE layer
     std::vector<std::string> warnings;  ///< for stderr and the window: "unknown pre-tokenizer …, using default"

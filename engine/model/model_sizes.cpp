@@ -53,6 +53,7 @@ ModelSizes measure_model(const ModelSpec& spec, const ModelWeights& weights) {
     sizes.weight_bytes = all.bytes;
     sizes.total_params = all.params;
     sizes.active_params = sizes.total_params;
+    sizes.lookup_params = lookup.params;
     sizes.dense_bytes_per_token = dense.bytes + embedding.row_bytes;
     if (spec.is_moe()) {
         const auto n_experts = static_cast<uint64_t>(spec.router.n_experts), n_used = static_cast<uint64_t>(spec.router.n_used);

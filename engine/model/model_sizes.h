@@ -13,6 +13,7 @@ struct ModelSizes {
     uint64_t weight_bytes = 0;             ///< all tensors in use; a tied output head counts once
     uint64_t total_params = 0;
     uint64_t active_params = 0;            ///< without the experts that a token does not use
+    uint64_t lookup_params = 0;            ///< of total and active: an embedding that is no head too; a token reads one row of it
     uint64_t dense_bytes_per_token = 0;    ///< see Model
     uint64_t expert_bytes = 0;             ///< see Model; mean over layers where quantization differs
 };

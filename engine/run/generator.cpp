@@ -267,6 +267,8 @@ ModelCard make_model_card(const Decoder& decoder) {
     card.work_bytes = decoder.work_bytes();
     card.total_params = model.total_params;
     card.active_params = model.active_params;
+    card.lookup_params = model.lookup_params;
+    card.weight_bytes = model.weight_bytes;
     card.dense_bytes_per_token = model.dense_bytes_per_token;
     card.expert_bytes = model.expert_bytes;
     card.n_ctx = decoder.n_ctx();

@@ -60,7 +60,7 @@ struct ModelCard {
     ModelSpec spec;
     std::string path, hash, chat_format;
     uint64_t file_bytes = 0, kv_bytes = 0, work_bytes = 0;
-    uint64_t total_params = 0, active_params = 0;
+    uint64_t total_params = 0, active_params = 0, lookup_params = 0, weight_bytes = 0;
     uint64_t dense_bytes_per_token = 0, expert_bytes = 0;
     int n_ctx = 0;
     std::vector<std::string> warnings;

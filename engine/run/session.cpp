@@ -8,7 +8,8 @@ namespace gs {
 
 const char* name_of(Activity activity) {
     constexpr std::array names = {"idle", "loading model", "loading trace", "running", "comparing gates", "comparing runs", "sweeping k",
-                                  "mapping sensitivity", "checking a schedule", "starting engine", "studying experts", "reading a router"};
+                                  "mapping sensitivity", "checking a schedule", "starting engine", "studying experts", "reading a router", "ablating experts",
+                                  "running two models"};
     return names[static_cast<size_t>(activity)];
 }
 
@@ -43,6 +44,8 @@ void Session::request_expert_study(const StudyRequest& request) { m_impl->push({
 void Session::request_router_words(int moe_layer, int expert) {
     m_impl->push({.kind = CommandKind::kRouterWords, .moe_layer = moe_layer, .expert = expert});
 }
+void Session::request_ablation(const AblationRequest& request) { m_impl->push({.kind = CommandKind::kAblate, .ablation = request}); }
+void Session::request_side_by_side(const SideRequest& request) { m_impl->push({.kind = CommandKind::kSideBySide, .side = request}); }
 void Session::cancel() { m_impl->push({.kind = CommandKind::kCancel}); }
 
 // These change what is shown and nothing else, so they need not wait for the run thread.

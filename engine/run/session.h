@@ -15,11 +15,13 @@
 #include <vector>
 
 #include "engine/model/model.h"
+#include "engine/run/ablation.h"
 #include "engine/run/evaluate.h"
 #include "engine/run/gates.h"
 #include "engine/run/run_types.h"
 #include "engine/run/schedule.h"
 #include "engine/run/sensitivity.h"
+#include "engine/run/side_by_side.h"
 #include "engine/run/start_engine.h"
 #include "engine/run/study_request.h"
 #include "engine/run/sweep.h"
@@ -31,7 +33,7 @@ struct RouterWords;                                ///< router_words.h
 
 enum class Activity : uint8_t {
     kIdle, kLoadingModel, kLoadingTrace, kRunning, kGates, kComparing, kSweeping, kMapping, kScheduling, kStartingEngine,
-    kStudying, kReadingRouter
+    kStudying, kReadingRouter, kAblating, kSideBySide
 };
 const char* name_of(Activity activity);            ///< for the status line: "idle", "loading model", …
 
@@ -59,6 +61,8 @@ struct SessionState {
     std::shared_ptr<const ScheduleResult> schedule;       ///< newest answer to request_schedule, of `sensitivity`
     std::shared_ptr<const ExpertStudy> study;      ///< grows text by text while it is made; complete at the end
     std::shared_ptr<const RouterWords> router_words;      ///< newest answer to request_router_words
+    std::shared_ptr<const AblationResult> ablation;       ///< newest answer to request_ablation; fills in while it is measured
+    std::shared_ptr<const SideBySide> side_by_side;       ///< newest answer to request_side_by_side; likewise
     std::optional<std::pair<std::filesystem::path, ModelEstimate>> estimate;   ///< answer to inspect_model, until loaded or dismissed
     Policy policy;                                 ///< in force for the next token
     std::vector<Notice> notices;
@@ -100,6 +104,8 @@ public:
     void request_schedule(const Budget& budget, std::vector<int> ks = {});
     void request_expert_study(const StudyRequest& request);       ///< newest request wins; what there is so far is shown text by text
     void request_router_words(int moe_layer, int expert);         ///< of the model that is loaded; newest request wins
+    void request_ablation(const AblationRequest& request);        ///< newest request wins
+    void request_side_by_side(const SideRequest& request);        ///< loads the other model for as long as it takes; newest request wins
     void cancel();                                                ///< whatever is going on: load, sweep, comparison
     void dismiss_estimate();
     void dismiss_notice(uint64_t id);

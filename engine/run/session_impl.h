@@ -16,7 +16,7 @@ namespace gs {
 /// What the run thread can be asked for. kStep1: one token; kCompare: put in by the run thread itself when a rerun has ended.
 enum class CommandKind : uint8_t {
     kNone, kInspect, kLoadModel, kLoadTrace, kSaveTrace, kRun, kRerun, kStep1, kResume, kStop, kSetPolicy, kGates, kSweep, kSensitivity, kSchedule,
-    kRestartEngine, kCancel, kCompare, kStudy, kRouterWords
+    kRestartEngine, kCancel, kCompare, kStudy, kRouterWords, kAblate, kSideBySide
 };
 
 struct Command {
@@ -28,8 +28,10 @@ struct Command {
     SweepRequest sweep;
     SensitivityRequest sensitivity;
     Budget budget;
-    std::vector<int> ks;
-    StudyRequest study;
+    std::vector<int> ks = {};
+    StudyRequest study = {};
+    AblationRequest ablation = {};
+    SideRequest side = {};
 };
 
 /// True when `running` is pointless once `incoming` has been asked for: it is cancelled. kNone stands for a token being generated.
@@ -105,6 +107,8 @@ struct Session::Impl {
     void schedule(const Command& command);
     void study_experts(const Command& command);
     void read_router(const Command& command);
+    void ablate(const Command& command);
+    void side_by_side(const Command& command);
     void compare();
 
     /// The first tokens of a text to be scored, BOS as the file asks. n_tokens: how many there are in all; may be null.

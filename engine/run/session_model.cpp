@@ -41,6 +41,8 @@ void Session::Impl::adopt_model(std::shared_ptr<const Model> loaded, const std::
         s.schedule.reset();
         s.study.reset();
         s.router_words.reset();
+        s.ablation.reset();
+        s.side_by_side.reset();
         if (!fits) s.policy = {};
     });
     for (const std::string& warning : model->warnings)

@@ -13,6 +13,9 @@ using enum CommandKind;
 
 bool is_one_of(CommandKind kind, std::initializer_list<CommandKind> kinds) { return std::find(kinds.begin(), kinds.end(), kind) != kinds.end(); }
 
+/// Takes long, is asked for by a panel, and never runs beside a run: the newest of a kind replaces those before it.
+bool is_measurement(CommandKind kind) { return is_one_of(kind, {kSweep, kSensitivity, kSchedule, kStudy, kRouterWords, kAblate, kSideBySide}); }
+
 }  // namespace
 
 bool makes_pointless(CommandKind incoming, CommandKind running) {
@@ -21,34 +24,24 @@ bool makes_pointless(CommandKind incoming, CommandKind running) {
         case kLoadModel: return is_one_of(incoming, {kLoadModel, kCancel});
         case kGates: return is_one_of(incoming, {kGates, kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kRestartEngine, kCancel});
         case kCompare:
-            return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kSweep, kSensitivity, kSchedule, kStudy, kRestartEngine, kStop, kCancel});
-        case kSweep:
-        case kSensitivity:
-        case kSchedule:
-        case kStudy:
-        case kRouterWords:
-            return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kRestartEngine, kStop, kCancel}) || incoming == running ||
-                   (incoming == kSensitivity && running == kSchedule);
-        default: return false;
+            return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kRestartEngine, kStop, kCancel}) || is_measurement(incoming);
+        default:
+            return is_measurement(running) && (is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kRestartEngine, kStop, kCancel}) ||
+                                               incoming == running || (incoming == kSensitivity && running == kSchedule));
     }
 }
 
 bool replaces(CommandKind incoming, CommandKind waiting) {
     switch (incoming) {
-        case kCancel: return is_one_of(waiting, {kLoadModel, kLoadTrace, kRun, kRerun, kStep1, kResume, kGates, kSweep, kSensitivity, kSchedule, kStudy, kRouterWords, kCompare});
+        case kCancel: return is_one_of(waiting, {kLoadModel, kLoadTrace, kRun, kRerun, kStep1, kResume, kGates, kCompare}) || is_measurement(waiting);
         case kRun:
         case kRerun: return is_one_of(waiting, {kRun, kRerun, kStep1, kResume, kCompare});
         case kGates:
-        case kSweep:
-        case kSensitivity:
-        case kSchedule:
-        case kStudy:
-        case kRouterWords:
         case kInspect:
         case kRestartEngine:
         case kLoadModel:
         case kLoadTrace: return waiting == incoming;
-        default: return false;
+        default: return is_measurement(incoming) && waiting == incoming;
     }
 }
 
@@ -80,7 +73,7 @@ void Session::Impl::push(Command command) {
         if (m_gates_running && makes_pointless(command.kind, kGates)) cancel_gates.set();
         std::erase_if(m_queue, [&](const Command& waiting) { return replaces(command.kind, waiting.kind); });
         // A cancel has done its work when it ends a job; only otherwise it is left for the run itself.
-        const bool ends_job = command.kind == kCancel && is_one_of(m_running, {kLoadModel, kGates, kSweep, kSensitivity, kSchedule, kStudy, kRouterWords, kCompare});
+        const bool ends_job = command.kind == kCancel && (is_one_of(m_running, {kLoadModel, kGates, kCompare}) || is_measurement(m_running));
         if (!ends_job) m_queue.push_back(std::move(command));
     }
     m_queue_changed.notify_all();
@@ -120,7 +113,7 @@ std::optional<Command> Session::Impl::next_command() {
     std::optional<Command> command;
     // Long measurements wait until the run on screen has ended or is paused.
     const bool live = generating();
-    const auto next = std::find_if(m_queue.begin(), m_queue.end(), [&](const Command& c) { return !(live && is_one_of(c.kind, {kSweep, kSensitivity, kSchedule, kStudy, kRouterWords, kCompare})); });
+    const auto next = std::find_if(m_queue.begin(), m_queue.end(), [&](const Command& c) { return !(live && (c.kind == kCompare || is_measurement(c.kind))); });
     if (next != m_queue.end()) {
         command = std::move(*next);
         m_queue.erase(next);

@@ -23,6 +23,8 @@ void Session::Impl::handle(const Command& command) {
         case CommandKind::kSchedule: return schedule(command);
         case CommandKind::kStudy: return study_experts(command);
         case CommandKind::kRouterWords: return read_router(command);
+        case CommandKind::kAblate: return ablate(command);
+        case CommandKind::kSideBySide: return side_by_side(command);
         case CommandKind::kCompare: return compare();
         case CommandKind::kRestartEngine: return restart_engine();
         case CommandKind::kStop:
