@@ -42,6 +42,13 @@ Rows DecoderStage::router_linear(int l, int n_rows) {
     return out;
 }
 
+Rows DecoderStage::router_of_normed(int l, int n_rows) {
+    const Rows out = routing.logits_of(moe_row(l), n_rows);
+    const LinearCall call{.weight = &layer(l).router, .bias = &layer(l).router_bias, .out = out};
+    ops->linear(normed.rows(n_rows), {&call, 1});
+    return out;
+}
+
 /// sigmoid(g·x) for each row of `normed` (section 7.3), behind router_linear(); null when the shared expert has no gate.
 const float* DecoderStage::shared_gates(int l, int n_rows) {
     if (!layer(l).shared_gate) return nullptr;

@@ -102,7 +102,7 @@ Result<Decoder::Probe> DecoderStage::probe(int l, int position) {
 void DecoderStage::routed_output(int l, std::span<const float> router_input, std::span<float> out) {
     const int n_rows = static_cast<int>(router_input.size() / static_cast<size_t>(spec().n_embd)), m = moe_row(l);
     ops->write(router_input.data(), normed.data(), router_input.size());
-    router_linear(l, n_rows);
+    router_of_normed(l, n_rows);
     RouteCall route = routing.call(m, n_rows);
     route.layer = local(l);
     ops->route(route);

@@ -118,6 +118,7 @@ struct DecoderStage {
     NormCall attn_norm(int l, int n_rows) const { return norm_of(x.rows(n_rows), layer(l).attn_norm, &layer(l).attn_norm_bias, normed.rows(n_rows)); }
     NormCall ffn_norm(int l, int n_rows) const { return norm_of(x.rows(n_rows), layer(l).ffn_norm, &layer(l).ffn_norm_bias, normed.rows(n_rows)); }
     Rows router_linear(int l, int n_rows);
+    Rows router_of_normed(int l, int n_rows);   ///< the same of rows that are `normed` already
     void ffn_block(int l, int n_rows, int position, int first_row);
     /// In the back end's memory: [T], or null. Once after router_linear().
     const float* shared_gates(int l, int n_rows);

@@ -177,6 +177,7 @@ void Scorer::update(PolicyScore& s, const Totals& t) const {
     s.layer_error.clear();
     s.layer_error_se.clear();
     s.n_error_tokens = 0;
+    if (t.errors.all.n == 0) return;
     for (const RunningMean& error : t.errors.layers) {
         s.layer_error.push_back(error.mean);
         s.layer_error_se.push_back(error.standard_error());
