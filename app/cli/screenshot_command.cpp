@@ -41,13 +41,15 @@ void add_screenshot_command(CLI::App& root, CommandBody& chosen) {
     command->add_option("-o,--out", o.out, "PNG to write")->required();
     command->add_option("--size", a->size, "size in pixels")->capture_default_str();
     command->add_option("--scale", o.scale, "size of everything")->check(CLI::Range(0.75, 3.0))->capture_default_str();
-    command->add_option("--theme", o.theme, "dark or light")->check(CLI::IsMember({"dark", "light"}))->capture_default_str();
+    command->add_option("--theme", o.theme, "dark, light or contrast")->check(CLI::IsMember({"dark", "light", "contrast"}))->capture_default_str();
+    command->add_option("--layout", o.layout, "explore, teach or tune")->check(CLI::IsMember({"explore", "teach", "tune"}));
     command->add_option("--view", o.view, "one panel: " + view_names() + "; default: the whole window");
     auto* trace = command->add_option("--trace", o.trace, "recorded run to show; default: the bundled one");
     command->add_option("-p,--prompt", o.prompt, "run this first")->excludes(trace);
     command->add_option("-n,--tokens", o.max_new_tokens, "most tokens to generate")->check(CLI::Range(0, 1 << 20))->capture_default_str();
     command->add_option("-m,--model", o.model, "GGUF file; default: the bundled model");
     command->add_option("--policy", o.policy, "routing policy of the run")->capture_default_str();
+    command->add_option("--state", o.state, "a state line, as the window copies it");
     command->add_option("--what-if", o.what_if, "show this policy as a what-if on the run");
     command->add_option("--compare", o.compare_policy, "run again under this policy and compare");
     auto* map = command->add_option("--map", o.map_domain, "measure the sensitivity map of this bundled sample: " + fmt::format("{}", fmt::join(bundled_text_names(), ", ")));

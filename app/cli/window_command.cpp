@@ -24,7 +24,8 @@ void add_window_options(CLI::App& root, WindowArguments& a) {
     root.add_option("FILE", a.file, "model (.gguf) or recorded run (.safetensors) to open");
     root.add_option("--prompt", a.prompt, "prompt to start with");
     root.add_option("--policy", a.policy, "routing policy to start with")->capture_default_str();
-    root.add_option("--theme", a.theme, "dark or light")->check(CLI::IsMember({"dark", "light"}));
+    root.add_option("--state", a.state, "a state line to begin with, as the window copies it (Ctrl+S)");
+    root.add_option("--theme", a.theme, "dark, light or contrast")->check(CLI::IsMember({"dark", "light", "contrast"}));
     root.add_option("--scale", a.scale, "size of everything, 0.75 to 3; default: the display's")->check(CLI::Range(0.75, 3.0));
     root.add_option("--size", a.size, "size of the window in pixels")->capture_default_str();
     root.add_option("--threads", a.n_threads, "engine threads; 0 = all cores")->check(CLI::Range(0, 1024));
@@ -49,6 +50,7 @@ int open_window(const WindowArguments& a) {
     WindowOptions options{.file = a.file,
                           .prompt = a.prompt,
                           .policy = a.policy,
+                          .state = a.state,
                           .config_dir = a.config_dir.empty() ? default_config_dir() : std::filesystem::path(a.config_dir),
                           .theme = a.theme,
                           .scale = a.scale,

@@ -10,7 +10,7 @@
 namespace app {
 
 struct WindowArguments {
-    std::string file, prompt, policy = "native", config_dir, theme, size = "1600x900", reading = "llamacpp";
+    std::string file, prompt, policy = "native", state, config_dir, theme, size = "1600x900", reading = "llamacpp";
     EngineChoice engine;
     float scale = 0;
     int n_threads = 0;

@@ -39,7 +39,8 @@ void App::apply(const Appearance& wanted) {
 
 void App::keep() {
     write_settings(shell->settings().values, settings, appearance);
-    write_layout_state(shell->settings().values, ui->hidden_views());
+    write_layout(shell->settings().values, ui->layout_state());
+    shell->settings().values["keys"] = ui->commands().changed_keys();
     if (const auto saved = shell->settings().save(); !saved) session->notify({.error = saved.error()});
 }
 
@@ -50,6 +51,7 @@ void App::draw(FrameInfo& info) {
     info.awake_until = ui->awake_until();
     const UiRequests requests = ui->take_requests();
     info.close = requests.quit;
+    if (requests.full_screen) shell->toggle_full_screen();
     if (requests.appearance) apply(*requests.appearance);
 }
 
@@ -76,6 +78,8 @@ void start_content(App& app, const WindowOptions& options, const gs::Policy& pol
     if (!open_model_argument(app, options.file)) app.session->load_model(bundled_model_path());
     if (!options.file.empty() && kind != ".gguf") app.ui->open_path(options.file);
     if (!(policy == gs::Policy{})) app.session->set_policy(policy);
+    if (!options.state.empty())
+        if (const auto restored = app.ui->restore(options.state, true); !restored) app.session->notify({.error = restored.error()});
     if (options.prompt.empty()) return;
     app.settings.prompt = options.prompt;
     gs::RunRequest request{.prompt = options.prompt, .mode = app.settings.chat ? gs::PromptMode::kChat : gs::PromptMode::kRaw};
@@ -119,8 +123,11 @@ int run_window(const WindowOptions& options) {
     app.session = std::make_unique<gs::Session>(
         gs::SessionOptions{.wake = [&window] { window.wake(); }, .engine = engine, .reading = options.reading});
     app.ui = std::make_unique<AppUi>(*app.session, window.heatmaps(), app.settings);
-    app.ui->set_hidden_views(read_hidden_views(window.settings().values));
-    if (!layout_is_current(window.settings().values)) app.ui->reset_layout();
+    app.ui->set_folder(config);
+    app.ui->commands().read_keys(window.settings().values.value("keys", nlohmann::json()));
+    LayoutState layout;
+    if (read_layout(window.settings().values, layout)) app.ui->set_layout_state(layout);
+    else app.ui->set_layout(layout.layout);
     for (const gs::Error& problem : window.settings().problems()) app.session->notify({.is_error = false, .error = problem});
     ThemeKind theme = ThemeKind::kDark;
     parse_theme(app.appearance.theme, theme);

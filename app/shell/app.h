@@ -13,8 +13,9 @@ namespace app {
 struct WindowOptions {
     std::filesystem::path file;  ///< model (.gguf) or recorded run (.safetensors) to open; empty: the bundled run, then the bundled model
     std::string prompt, policy = "native";  ///< an empty prompt keeps the one of the settings
+    std::string state;                      ///< a state line to begin with; empty: none
     std::filesystem::path config_dir;       ///< settings and layout; empty: nothing is read or kept
-    std::string theme;                      ///< "dark", "light"; empty: as set
+    std::string theme;                      ///< "dark", "light", "contrast"; empty: as set
     float scale = 0;                        ///< 0: as set, else the monitor's
     int width = 1600, height = 900;
     bool safe_mode = false;         ///< ignore settings and layout
@@ -32,6 +33,8 @@ struct ScreenshotOptions {
     int width = 1600, height = 900;
     float scale = 1;
     std::string theme = "dark";
+    std::string state;            ///< a state line, restored after all else is loaded; empty: none
+    std::string layout;           ///< "explore", "teach", "tune"; empty: explore
     std::string view;             ///< id of one panel to fill the picture with; empty: the whole window
     std::filesystem::path trace;  ///< recorded run to show; empty: the bundled one unless a prompt is given
     std::string prompt;           ///< run it first

@@ -1,71 +1,57 @@
+// The menu bar: which commands stand in which menu. Titles, keys and notes are the table's.
+#include <array>
+#include <string_view>
+
 #include "app/shell/app_ui.h"
-#include "app/views/policy_edit.h"
 #include "app/widgets/ui_kit.h"
 
 namespace app {
+namespace {
 
-void AppUi::draw_file_menu(ViewContext& context) {
-    if (!ImGui::BeginMenu("File###file")) return;
-    if (ImGui::MenuItem("Open…###open", "Ctrl+O")) m_ask_open = true;
-    const bool have_run = context.state.run && !context.state.run->trace.empty();
-    if (ImGui::MenuItem("Save run as…###save", "Ctrl+S", false, have_run)) ask_save(context.state);
-    ImGui::Separator();
-    if (ImGui::MenuItem("Settings…###settings_item")) m_settings_open = true;
-    ImGui::Separator();
-    if (ImGui::MenuItem("Quit###quit", "Ctrl+Q")) m_requests.quit = true;
-    ImGui::EndMenu();
+/// A command's id; "-": a line; "panel.*": all that begin so.
+struct Menu {
+    const char* title;
+    std::array<const char*, 24> items;
+};
+constexpr Menu kMenus[] = {
+    {"File###file", {"file.open", "file.save_run", "-", "state.copy", "state.paste", "-", "file.settings", "-", "file.quit"}},
+    {"Edit###edit", {"edit.undo", "edit.redo", "edit.history", "-", "selection.clear"}},
+    {"Run###run_menu", {"run.toggle", "run.step", "run.restart", "run.restart_engine", "-", "rule.native", "rule.soft", "rule.hard", "rule.topk"}},
+    {"View###view_menu", {"layout.explore", "layout.teach", "layout.tune", "layout.reset", "-", "panel.*", "-", "theme.dark", "theme.light", "theme.contrast", "-",
+                          "view.larger", "view.smaller", "view.normal", "view.full_screen", "view.fit"}},
+    {"Presets###presets_menu", {"presets.gallery", "-", "preset.*"}},
+    {"Bookmarks###bookmarks_menu", {"bookmarks.list", "-", "bookmark.go.*", "-", "bookmark.set.*"}},
+    {"Help###help", {"help.palette", "help.keys", "help.about"}},
+};
+
+/// True when it was chosen.
+bool menu_item(const Command& command, const ViewContext& context) {
+    const std::string keys = command.keys.empty() ? "" : to_text(command.keys.front());
+    const std::string text = command.title + "###" + command.id;
+    const bool chosen = ImGui::MenuItem(text.c_str(), keys.c_str(), command.is_checked(context), command.is_enabled(context));
+    if (!command.note.empty()) tooltip(command.note.c_str());
+    return chosen;
 }
 
-void AppUi::draw_run_menu(ViewContext& context) {
-    if (!ImGui::BeginMenu("Run###run_menu")) return;
-    const gs::SessionState& state = context.state;
-    const bool live = state.run && state.run->phase != gs::RunPhase::kFinished;
-    if (ImGui::MenuItem(live ? "Stop###toggle" : "Run###toggle", "Space", false, live || state.can_run())) toggle_run(context);
-    if (ImGui::MenuItem("Step###step_item", ".", false, state.can_run())) m_session.step(make_request(context));
-    if (ImGui::MenuItem("Restart the engine###restart_engine", nullptr, false, state.engine_failed)) m_session.restart_engine();
-    ImGui::Separator();
-    if (ImGui::MenuItem("Undo routing change###undo", "Ctrl+Z", false, m_history.can_undo())) apply_policy(context, *m_history.undo());
-    if (ImGui::MenuItem("Redo routing change###redo", "Ctrl+Y", false, m_history.can_redo())) apply_policy(context, *m_history.redo());
-    if (ImGui::MenuItem("Native routing###native", "N", false, !shown_policy(context).is_native())) apply_policy(context, gs::Policy{});
-    ImGui::EndMenu();
-}
+}  // namespace
 
-void AppUi::draw_view_menu(ViewContext& context, const Appearance& appearance) {
-    (void)context;
-    if (!ImGui::BeginMenu("View###view_menu")) return;
-    for (Panel& panel : m_panels) {
-        if (panel.row->dock == Dock::kTop || panel.row->dock == Dock::kStatus) continue;
-        ImGui::PushID(panel.row->id);
-        if (ImGui::MenuItem(panel.row->title, nullptr, &panel.shown) && panel.shown) raise(panel.row->id);
-        ImGui::PopID();
-    }
-    ImGui::Separator();
-    if (ImGui::MenuItem("Reset layout###reset_layout")) {
-        set_hidden_views({});
-        m_build_layout = true;
-    }
-    ImGui::Separator();
-    const bool light = appearance.theme == "light";
-    if (ImGui::MenuItem("Dark###dark", nullptr, !light)) m_requests.appearance = Appearance{"dark", appearance.scale};
-    if (ImGui::MenuItem("Light###light", nullptr, light)) m_requests.appearance = Appearance{"light", appearance.scale};
-    ImGui::Separator();
-    if (ImGui::MenuItem("Larger###larger", "Ctrl++")) zoom(appearance, 1);
-    if (ImGui::MenuItem("Smaller###smaller", "Ctrl+-")) zoom(appearance, -1);
-    if (ImGui::MenuItem("Normal size###normal", "Ctrl+0")) zoom(appearance, 0);
-    ImGui::EndMenu();
-}
-
-void AppUi::draw_menu(ViewContext& context, const Appearance& appearance) {
+void AppUi::draw_menu(ViewContext& context) {
     if (!ImGui::BeginMainMenuBar()) return;
-    draw_file_menu(context);
-    draw_run_menu(context);
-    draw_view_menu(context, appearance);
-    if (ImGui::BeginMenu("Help###help")) {
-        if (ImGui::MenuItem("Keys###keys_item", "?")) m_keys_open = true;
-        if (ImGui::MenuItem("About Gatescope###about_item")) m_about_open = true;
+    const Command* chosen = nullptr;
+    for (const Menu& menu : kMenus) {
+        if (!ImGui::BeginMenu(menu.title)) continue;
+        for (const char* const item : menu.items) {
+            if (!item) break;
+            const std::string_view id = item;
+            if (id == "-") ImGui::Separator();
+            for (const Command& command : m_commands.all())
+                if (id.ends_with('*') ? command.id.starts_with(id.substr(0, id.size() - 1)) : command.id == id)
+                    if (menu_item(command, context)) chosen = &command;
+        }
         ImGui::EndMenu();
     }
     ImGui::EndMainMenuBar();
+    if (chosen) chosen->run(context);
 }
 
 }  // namespace app

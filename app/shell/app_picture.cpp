@@ -97,7 +97,7 @@ gs::Result<void> render_screenshot(const ScreenshotOptions& o) {
     GS_TRY(const gs::Policy what_if, parse_policy(o.what_if));
     ThemeKind theme = ThemeKind::kDark;
     if (!parse_theme(o.theme, theme))
-        return gs::Error{gs::ErrorKind::kUsage, "unknown_theme", "There is no theme " + o.theme, "the themes are dark and light",
+        return gs::Error{gs::ErrorKind::kUsage, "unknown_theme", "There is no theme " + o.theme, "the themes are dark, light and contrast",
                          "--theme dark"};
     GS_TRY(std::unique_ptr<Shell> shell,
            Shell::create(
@@ -111,14 +111,19 @@ gs::Result<void> render_screenshot(const ScreenshotOptions& o) {
     if (!o.view.empty() && !ui.show_only(o.view))
         return gs::Error{gs::ErrorKind::kUsage, "unknown_view", "There is no view " + o.view, "the views are " + view_names(),
                          "Leave --view out for the whole window"};
+    LayoutKind layout = LayoutKind::kExplore;
+    if (!o.layout.empty() && !parse_layout(o.layout, layout))
+        return gs::Error{gs::ErrorKind::kUsage, "unknown_layout", "There is no layout " + o.layout, "the layouts are explore, teach and tune", "--layout explore"};
+    ui.set_layout(layout);
     GS_TRY_VOID(prepare(session, o));
     Drawer drawer{session, ui, *shell, {o.theme, o.scale}};
     GS_TRY_VOID(shell->run_frames(1, drawer));
     ui.selected() = o.pick;
+    if (!o.state.empty()) GS_TRY_VOID(ui.restore(o.state));
     if (!o.what_if.empty()) ui.what_if().set_policy(what_if);
     if (!o.compare_policy.empty()) ui.raise("compare");
     if (!o.map_domain.empty()) ui.raise("sensitivity");
-    for (int pass = 0; pass < 2; ++pass) {  // panels ask for what they lack while they draw
+    for (int pass = 0; pass < 3; ++pass) {  // panels ask for what they lack while they draw
         GS_TRY_VOID(shell->run_frames(kSettleFrames, drawer));
         GS_TRY_VOID(finish(session));
     }

@@ -4,16 +4,14 @@
 #include <array>
 #include <cmath>
 
+#include "app/shell/theme.h"
+
 namespace app {
 namespace {
 
 using Json = nlohmann::json;
 
 constexpr size_t kMaxPromptBytes = 1 << 20;
-constexpr std::array kQuantityNames = {"preference", "selection_score", "applied_weight"};
-constexpr std::array kTokenColorNames = {"top_expert", "router_entropy", "margin", "surprise"};
-constexpr std::array kPhaseNames = {"both", "prefill", "decode"};
-
 const Json* find(const Json& object, const char* key) {
     const auto it = object.is_object() ? object.find(key) : object.end();
     return object.is_object() && it != object.end() ? &*it : nullptr;
@@ -55,8 +53,8 @@ void read_sampler(const Json& object, gs::SamplerSettings& sampler) {
 }  // namespace
 
 void read_settings(const Json& values, ViewSettings& settings, Appearance& appearance) {
-    if (const Json* theme = find(values, "theme"); theme && (*theme == "dark" || *theme == "light"))
-        appearance.theme = theme->get<std::string>();
+    if (const Json* theme = find(values, "theme"); theme && theme->is_string())
+        if (ThemeKind known; parse_theme(theme->get_ref<const std::string&>(), known)) appearance.theme = name_of(known);
     read_number(values, "scale", appearance.scale, kMinScale, kMaxScale);
     read_name(values, "quantity", kQuantityNames, settings.quantity);
     read_name(values, "token_color", kTokenColorNames, settings.token_color);
@@ -87,22 +85,21 @@ void write_settings(Json& values, const ViewSettings& settings, const Appearance
     values["prompt"] = settings.prompt;
 }
 
-std::vector<std::string> read_hidden_views(const Json& values) {
-    std::vector<std::string> ids;
-    if (const Json* hidden = find(values, "hidden_views"); hidden && hidden->is_array())
-        for (const Json& id : *hidden)
-            if (id.is_string()) ids.push_back(id.get<std::string>());
-    return ids;
+bool read_layout(const Json& values, LayoutState& state) {
+    if (const Json* name = find(values, "layout"); name && name->is_string()) parse_layout(name->get_ref<const std::string&>(), state.layout);
+    const Json *version = find(values, "layout_version"), *open = find(values, "open_panels");
+    const bool current = version && version->is_number_integer() && version->get<int64_t>() == layout_version() && open && open->is_array();
+    if (!current) return false;
+    state.open.clear();
+    for (const Json& id : *open)
+        if (id.is_string()) state.open.push_back(id.get<std::string>());
+    return true;
 }
 
-bool layout_is_current(const Json& values) {
-    const Json* version = find(values, "layout_version");
-    return version && version->is_number_integer() && version->get<int64_t>() == kLayoutVersion;
-}
-
-void write_layout_state(Json& values, const std::vector<std::string>& hidden_views) {
-    values["hidden_views"] = hidden_views;
-    values["layout_version"] = kLayoutVersion;
+void write_layout(Json& values, const LayoutState& state) {
+    values["layout"] = name_of(state.layout);
+    values["open_panels"] = state.open;
+    values["layout_version"] = layout_version();
 }
 
 }  // namespace app

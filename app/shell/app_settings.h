@@ -1,18 +1,23 @@
 // What the settings file keeps of the panels: read leniently (a wrong type or range keeps the default), written whole.
 #pragma once
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "app/shell/app_ui.h"
 
 namespace app {
 
+/// The words of settings and state lines, in the order of the enums.
+inline constexpr std::array kQuantityNames = {"preference", "selection_score", "applied_weight"};
+inline constexpr std::array kTokenColorNames = {"top_expert", "router_entropy", "margin", "surprise"};
+inline constexpr std::array kPhaseNames = {"both", "prefill", "decode"};
+
 void read_settings(const nlohmann::json& values, ViewSettings& settings, Appearance& appearance);
 void write_settings(nlohmann::json& values, const ViewSettings& settings, const Appearance& appearance);
 
-/// Panels that the user closed, and whether the saved layout is of this version.
-std::vector<std::string> read_hidden_views(const nlohmann::json& values);
-bool layout_is_current(const nlohmann::json& values);
-void write_layout_state(nlohmann::json& values, const std::vector<std::string>& hidden_views);
+/// Layout and open panels; the delivered Explore layout, and false, when what was saved is of other panels than this version's.
+bool read_layout(const nlohmann::json& values, LayoutState& state);
+void write_layout(nlohmann::json& values, const LayoutState& state);
 
 }  // namespace app

@@ -1,7 +1,10 @@
 #define IMGUI_DEFINE_MATH_OPERATORS
 #include "app/shell/app_ui.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 
 #include "app/views/policy_edit.h"
 #include "app/widgets/ui_kit.h"
@@ -9,9 +12,14 @@
 
 namespace app {
 
+static constexpr float kTeachType = 1.25f;  ///< larger type in the Teach layout (ux.md R9)
+
 AppUi::AppUi(gs::Session& session, HeatmapRenderer& heatmaps, ViewSettings& settings)
     : m_session(session), m_heatmaps(heatmaps), m_settings(settings) {
-    for (const ViewRow& row : all_views()) m_panels.push_back({&row, row.make(), std::string(row.title) + "###" + row.id, true});
+    for (const ViewRow& row : all_views())
+        m_panels.push_back({&row, row.make(), std::string(row.title) + "###" + row.id, row.places.in(m_layout) != Dock::kClosed});
+    add_commands();
+    read_all_presets();
 }
 AppUi::~AppUi() = default;
 
@@ -26,27 +34,43 @@ bool AppUi::show_only(const std::string& view_id) {
     return false;
 }
 
-std::vector<std::string> AppUi::hidden_views() const {
-    std::vector<std::string> ids;
-    for (const Panel& panel : m_panels)
-        if (!panel.shown) ids.push_back(panel.row->id);
-    return ids;
+AppUi::Panel* AppUi::panel_of(const std::string& view_id) {
+    for (Panel& panel : m_panels)
+        if (view_id == panel.row->id) return &panel;
+    return nullptr;
 }
 
-void AppUi::set_hidden_views(const std::vector<std::string>& ids) {
-    for (Panel& panel : m_panels) {
-        const bool fixed = panel.row->dock == Dock::kTop || panel.row->dock == Dock::kStatus;
-        panel.shown = fixed || std::find(ids.begin(), ids.end(), panel.row->id) == ids.end();
-    }
+bool AppUi::is_open(const std::string& view_id) const {
+    for (const Panel& panel : m_panels)
+        if (view_id == panel.row->id) return panel.shown;
+    return false;
 }
 
 void AppUi::raise(const std::string& view_id) {
-    for (Panel& panel : m_panels) {
-        if (view_id != panel.row->id) continue;
-        panel.shown = true;
-        const ImGuiWindow* window = ImGui::FindWindowByName(panel.title.c_str());
-        if (window && window->DockNode && window->DockNode->TabBar) window->DockNode->TabBar->NextSelectedTabId = window->TabId;
-    }
+    Panel* panel = panel_of(view_id);
+    if (!panel || panel->row->places.fixed()) return;
+    panel->shown = true;
+    if (std::find(m_raise.begin(), m_raise.end(), view_id) == m_raise.end()) m_raise.push_back(view_id);
+    m_raise_frames = 0;
+    raise_when_docked();
+}
+
+/// A panel that was closed has no tab before it was drawn once.
+void AppUi::raise_when_docked() {
+    constexpr int kLongest = 8;  ///< it is not docked at all, then
+    if (m_build_layout) return;  // it stands elsewhere soon
+    std::erase_if(m_raise, [&](const std::string& id) {
+        const ImGuiWindow* window = ImGui::FindWindowByName(panel_of(id)->title.c_str());
+        const bool docked = window && window->WasActive && window->DockNode && window->DockNode->TabBar;
+        if (docked) window->DockNode->TabBar->NextSelectedTabId = window->TabId;
+        return docked;
+    });
+    if (!m_raise.empty() && ++m_raise_frames > kLongest) m_raise.clear();
+}
+
+bool AppUi::is_in_front(const Panel& panel) const {
+    const ImGuiWindow* window = ImGui::FindWindowByName(panel.title.c_str());
+    return panel.shown && window && window->WasActive && (!window->DockNode || window->DockTabIsVisible);
 }
 
 /// What follows the data rather than the user.
@@ -65,13 +89,21 @@ void AppUi::new_state(const gs::SessionState& state) {
         if (m_selected.expert >= trace.n_experts()) m_selected.expert = -1;
         m_run_id = run_id;
     }
+    const std::pair shown(run_id, m_what_if.run_trace().n_tokens());
+    if (!reading && shown != m_bookmarked_run) {
+        m_bookmarks.show(identity_of(m_what_if.run_trace()));
+        m_bookmarked_run = shown;
+    }
     if (state.comparison && state.comparison->run_b != m_comparison_run) {
         m_comparison_run = state.comparison->run_b;
         raise("compare");
     }
+    settle_state(state);
 }
 
 void AppUi::draw(const gs::SessionState& state, const Theme& theme, const Appearance& appearance, double time_seconds) {
+    m_appearance = appearance;
+    if (std::exchange(m_presets_changed, false)) read_all_presets();
     new_state(state);
     m_hovered = m_hovered_next;
     m_hovered_next = {};
@@ -85,17 +117,20 @@ void AppUi::draw(const gs::SessionState& state, const Theme& theme, const Appear
                         .heatmaps = m_heatmaps,
                         .theme = theme,
                         .scale = appearance.scale,
-                        .time_seconds = time_seconds};
+                        .time_seconds = time_seconds,
+                        .layout = m_layout};
+    ImGui::GetStyle().FontScaleMain = m_layout == LayoutKind::kTeach ? kTeachType : 1.0f;  // from the next frame on
     if (m_single) {
         draw_single(context, *m_single);
     } else {
-        draw_menu(context, appearance);
+        draw_menu(context);
         draw_panels(context);
-        handle_keys(context, appearance);
+        handle_keys(context);
     }
-    draw_dialogs(context, appearance);
+    draw_dialogs(context);
     if (!(m_hovered == m_hovered_next)) context.keep_awake(0.02);  // others light up one frame later
     if (state.activity != gs::Activity::kIdle) context.keep_awake(0.25);
+    if (m_build_layout || !m_raise.empty() || m_pending_state) context.keep_awake(0.05);
     m_awake_until = context.awake_until;
 }
 
@@ -144,59 +179,27 @@ void AppUi::draw_notice_bar(ViewContext& context) {
 
 void AppUi::draw_panels(ViewContext& context) {
     for (Panel& panel : m_panels) {
-        if (panel.row->dock == Dock::kTop) draw_bar(context, panel, true);
-        if (panel.row->dock == Dock::kStatus) draw_bar(context, panel, false);
+        if (panel.row->places.in(m_layout) == Dock::kTop) draw_bar(context, panel, true);
+        if (panel.row->places.in(m_layout) == Dock::kStatus) draw_bar(context, panel, false);
     }
     draw_notice_bar(context);
     const ImGuiID dockspace = ImGui::GetID("gatescope_dock");
-    if (ImGui::DockBuilderGetNode(dockspace) == nullptr || m_build_layout) build_layout(dockspace);
-    m_build_layout = false;
+    const bool type_settled = std::abs(ImGui::GetFontSize() - ImGui::GetStyle().FontSizeBase * ImGui::GetStyle().FontScaleMain * ImGui::GetStyle().FontScaleDpi) < 1;
+    if (ImGui::DockBuilderGetNode(dockspace) == nullptr || (m_build_layout && type_settled)) {
+        build_layout(dockspace);
+        m_build_layout = !type_settled;  // places are measured in type
+    }
     ImGui::DockSpaceOverViewport(dockspace, ImGui::GetMainViewport(),
                                  ImGuiDockNodeFlags_NoWindowMenuButton | ImGuiDockNodeFlags_NoCloseButton);
     for (Panel& panel : m_panels) {
-        if (panel.row->dock == Dock::kTop || panel.row->dock == Dock::kStatus || !panel.shown) continue;
+        if (panel.row->places.fixed() || !panel.shown) continue;
         if (ImGui::Begin(panel.title.c_str(), nullptr, ImGuiWindowFlags_NoFocusOnAppearing)) panel.view->draw(context);
         ImGui::End();
     }
+    raise_when_docked();
 }
 
-/// ux.md R5: centre, right inspector, bottom strip; wide windows show the load beside the heatmap.
-void AppUi::build_layout(ImGuiID dockspace) {
-    const ImVec2 size = ImGui::GetMainViewport()->WorkSize;
-    const float unit = ImGui::GetFontSize();
-    ImGui::DockBuilderRemoveNode(dockspace);
-    ImGui::DockBuilderAddNode(dockspace, ImGuiDockNodeFlags_DockSpace);
-    ImGui::DockBuilderSetNodeSize(dockspace, size);
-    ImGuiID center = dockspace, right = 0, bottom = 0, beside = 0;
-    const bool wide = size.x - unit * 24 > unit * 62;
-    const float height = ImGui::GetMainViewport()->Size.y;  // the bars have not taken their share yet in the first frame
-    if (size.x < unit * 46 || height < unit * 20) {         // at 300 % on a small screen: everything in tabs
-        right = bottom = center;
-    } else {
-        ImGui::DockBuilderSplitNode(center, ImGuiDir_Right, std::clamp(unit * 24 / size.x, 0.2f, 0.4f), &right, &center);
-        if (height < unit * 32)
-            bottom = center;
-        else
-            ImGui::DockBuilderSplitNode(center, ImGuiDir_Down, std::clamp(unit * 13.5f / size.y, 0.26f, 0.42f), &bottom, &center);
-    }
-    if (wide) ImGui::DockBuilderSplitNode(center, ImGuiDir_Right, 0.42f, &beside, &center);
-    for (const Panel& panel : m_panels) {
-        ImGuiID node = 0;
-        if (panel.row->dock == Dock::kCenter) node = center;
-        if (panel.row->dock == Dock::kRight) node = right;
-        if (panel.row->dock == Dock::kBottom) node = bottom;
-        const std::string id = panel.row->id;
-        if (wide && (id == "histogram" || id == "gates")) node = beside;
-        if (node) ImGui::DockBuilderDockWindow(panel.title.c_str(), node);
-    }
-    ImGui::DockBuilderFinish(dockspace);
-    for (const ImGuiID node : {center, beside, bottom}) {  // the first panel of each group in front
-        ImGuiDockNode* built = node ? ImGui::DockBuilderGetNode(node) : nullptr;
-        if (built && built->Windows.Size > 0) built->SelectedTabId = built->Windows[0]->TabId;
-    }
-}
-
-void AppUi::draw_dialogs(ViewContext& context, const Appearance& appearance) {
+void AppUi::draw_dialogs(ViewContext& context) {
     if (context.wants_open_file || m_ask_open) ask_open(context.state);
     m_ask_open = false;
     if (m_file_dialog.is_open()) {
@@ -210,9 +213,33 @@ void AppUi::draw_dialogs(ViewContext& context, const Appearance& appearance) {
         }
     }
     m_load_dialog.draw(context);
-    if (const auto wanted = draw_settings(context, appearance, m_settings_open)) m_requests.appearance = wanted;
-    draw_key_list(m_keys_open);
+    if (const auto wanted = draw_settings(context, m_appearance, m_settings_open)) m_requests.appearance = wanted;
+    m_key_list.draw(m_commands, context);
+    draw_history(context);
+    draw_gallery(context);
+    draw_bookmarks(context);
+    draw_said(context);
     draw_about(m_about_open);
+    if (const std::string id = m_palette.draw(m_commands, context); !id.empty())
+        if (const Command* command = m_commands.find(id)) command->run(context);
+}
+
+/// Every routing rule the user went through; a click goes to it, as undo and redo do step by step.
+void AppUi::draw_history(ViewContext& context) {
+    if (!m_history_open) return;
+    if (begin_overlay("History###history", m_history_open, ImGui::GetFontSize() * 26)) {
+        dim_text(fmt::format("Routing changes, newest first. {} goes back, {} forward.", m_commands.keys_of("edit.undo"), m_commands.keys_of("edit.redo")));
+        if (ImGui::BeginChild("###steps", {0, ImGui::GetFrameHeight() * 10}, ImGuiChildFlags_NavFlattened)) {
+            for (size_t i = m_history.steps().size(); i-- > 0;) {
+                const std::string text = fmt::format("{}  {}###step{}", i + 1, m_history.steps()[i].to_text(), i);
+                if (ImGui::Selectable(text.c_str(), i == m_history.now(), 0, {0, ImGui::GetFrameHeight()}) && i != m_history.now())
+                    apply_policy(context, *m_history.go_to(i));
+                tooltip(i == m_history.now() ? "In force" : "Make it the rule in force again: the prompt is run with it");
+            }
+        }
+        ImGui::EndChild();
+    }
+    ImGui::End();
 }
 
 }  // namespace app

@@ -9,19 +9,34 @@
 #include <string>
 #include <vector>
 
+#include "app/shell/bookmarks.h"
+#include "app/shell/command_palette.h"
+#include "app/shell/commands.h"
+#include "app/shell/key_list.h"
 #include "app/shell/policy_history.h"
+#include "app/shell/presets.h"
+#include "app/shell/state_line.h"
 #include "app/views/overlays.h"
 #include "app/views/view.h"
 #include "app/widgets/file_dialog.h"
 
 namespace app {
 
-/// Raised when panels come or go: a saved layout of another version is built anew (ux.md R5).
-inline constexpr int kLayoutVersion = 2;
+/// Changes with the panels and their places: a layout that was saved under another one is built anew (ux.md R5).
+int64_t layout_version();
+
+/// Which layout is in force, and the panels of it that are shown; kept in the settings.
+struct LayoutState {
+    LayoutKind layout = LayoutKind::kExplore;
+    std::vector<std::string> open;
+};
+const char* name_of(LayoutKind layout);          ///< "explore", "teach", "tune": settings, --layout, state lines
+/// False if there is no such layout; `layout` is left alone then.
+bool parse_layout(std::string_view name, LayoutKind& layout);
 
 /// What the drawing asks of whoever owns the window.
 struct UiRequests {
-    bool quit = false;
+    bool quit = false, full_screen = false;
     std::optional<Appearance> appearance;
 };
 
@@ -40,14 +55,23 @@ public:
     void open_path(const std::filesystem::path& path);
     /// Only this panel, over the whole window. False if there is none of that id.
     bool show_only(const std::string& view_id);
-    void reset_layout() { m_build_layout = true; }
-    /// Brings a panel to the front of its tabs, without taking the keyboard.
+    /// Another arrangement of the panels, or the same one as it was delivered.
+    void set_layout(LayoutKind layout);
+    LayoutState layout_state() const;
+    void set_layout_state(const LayoutState& state);
+    /// Opens a panel if it is closed and brings it to the front of its tabs, without taking the keyboard.
     void raise(const std::string& view_id);
+    bool is_open(const std::string& view_id) const;
+    /// Own presets and bookmarks are read from here and kept here; empty: only the delivered presets, nothing is kept.
+    void set_folder(const std::filesystem::path& folder);
+    /// What is on screen, as it can be restored.
+    StateLine current_state(const gs::SessionState& now) const;
+    /// Shows a state again: runs its prompt under its policy when it is not on screen yet. model_comes: one is being loaded. Errors: those of
+    /// parse_state_line; nothing is changed then.
+    gs::Result<void> restore(const std::string& line, bool model_comes = false);
     Pick& selected() { return m_selected; }
     WhatIfCache& what_if() { return m_what_if; }
-    /// Panels the user closed; kept in the settings.
-    std::vector<std::string> hidden_views() const;
-    void set_hidden_views(const std::vector<std::string>& ids);
+    CommandTable& commands() { return m_commands; }
 
 private:
     struct Panel {
@@ -57,26 +81,56 @@ private:
         bool shown = true;
     };
     void new_state(const gs::SessionState& state);
-    void draw_menu(ViewContext& context, const Appearance& appearance);
-    void draw_file_menu(ViewContext& context);
-    void draw_run_menu(ViewContext& context);
-    void draw_view_menu(ViewContext& context, const Appearance& appearance);
+    void draw_menu(ViewContext& context);
     void draw_bar(ViewContext& context, Panel& panel, bool at_top);
     void draw_notice_bar(ViewContext& context);
     void draw_panels(ViewContext& context);
     void draw_single(ViewContext& context, Panel& panel);
-    void draw_dialogs(ViewContext& context, const Appearance& appearance);
+    void draw_dialogs(ViewContext& context);
+    void draw_history(ViewContext& context);
     void build_layout(unsigned dockspace);
+    void raise_when_docked();
     void ask_open(const gs::SessionState& state);
     void ask_save(const gs::SessionState& state);
+    Panel* panel_of(const std::string& view_id);
+    bool is_in_front(const Panel& panel) const;
+    // app_commands.cpp
+    void add_commands();
+    void add_file_commands();
+    void add_run_commands();
+    void add_routing_commands();
+    void add_selection_commands();
+    void add_view_commands();
+    void add_panel_commands();
+    void add_state_commands();
+    // app_state.cpp
+    void restore(const StateLine& state, const gs::SessionState& now, bool model_comes);
+    void show_panels(const StateLine& state);
+    void settle_state(const gs::SessionState& now);
+    void copy_state(ViewContext& context);
+    void paste_state(ViewContext& context);
+    void say(const ViewContext& context, const std::string& text);
+    void draw_said(ViewContext& context);
+    void set_bookmark(ViewContext& context, int slot);
+    void go_to_bookmark(ViewContext& context, int slot);
+    void read_all_presets();
+    void open_preset(ViewContext& context, const Preset& preset);
+    // app_gallery.cpp
+    bool draw_preset(ViewContext& context, const Preset& preset);
+    void draw_save_preset(ViewContext& context);
+    void draw_gallery(ViewContext& context);
+    void draw_bookmarks(ViewContext& context);
     // app_keys.cpp
-    void handle_keys(ViewContext& context, const Appearance& appearance);
-    void handle_chords(ViewContext& context, const Appearance& appearance);
-    void handle_characters(ViewContext& context);
+    void handle_keys(ViewContext& context);
     void toggle_run(ViewContext& context);
+    void start_run(ViewContext& context);
+    void toggle_panel(Panel& panel);
+    void set_rule(ViewContext& context, gs::GateRule rule, int k);
+    void focus_panel(int by);
     void move_token(ViewContext& context, int by);
     void move_layer(ViewContext& context, int by);
-    void zoom(const Appearance& appearance, int direction);
+    void set_theme(const char* theme) { m_requests.appearance = Appearance{theme, m_appearance.scale}; }
+    void zoom(int direction);
 
     gs::Session& m_session;
     HeatmapRenderer& m_heatmaps;
@@ -86,6 +140,13 @@ private:
     Pick m_selected, m_hovered, m_hovered_next;
     WhatIfCache m_what_if;
     PolicyHistory m_history;
+    CommandTable m_commands;
+    CommandPalette m_palette;
+    KeyList m_key_list;
+    Appearance m_appearance;
+    LayoutKind m_layout = LayoutKind::kExplore;
+    std::vector<std::string> m_raise;    ///< panels that come to the front once they are docked
+    int m_raise_frames = 0;
     FileDialog m_file_dialog;
     bool m_dialog_saves = false, m_ask_open = false;
     LoadDialog m_load_dialog;
@@ -93,8 +154,23 @@ private:
     std::map<std::string, float> m_bar_heights;
     std::filesystem::path m_last_folder;
     uint64_t m_run_id = 0, m_comparison_run = 0;
-    bool m_build_layout = false, m_settings_open = false, m_keys_open = false, m_about_open = false;
+    std::pair<uint64_t, int> m_bookmarked_run;    ///< id and tokens of the run whose bookmarks are shown
+    bool m_build_layout = false, m_settings_open = false, m_history_open = false, m_about_open = false;
     double m_awake_until = 0;
+
+    /// A state that was asked for, until its run has the token it selects.
+    struct PendingState {
+        StateLine state;
+        uint64_t run_before = 0;
+        int idle_frames = 0;
+    };
+    std::optional<PendingState> m_pending_state;
+    std::filesystem::path m_folder;
+    std::vector<Preset> m_presets;
+    Bookmarks m_bookmarks;
+    bool m_gallery_open = false, m_bookmarks_open = false, m_presets_changed = false;
+    std::string m_preset_title, m_preset_sentence, m_said;
+    double m_said_until = 0;
 };
 
 /// ".gguf", ".safetensors", …; the content decides where the name does not. "" if neither tells.

@@ -30,6 +30,7 @@ static gs::Result<ImFont*> add_with_symbols(const char* file) {
     ImFontConfig icons;
     icons.MergeMode = true;
     icons.GlyphExcludeRanges = kAllButPrivateUse;
+    icons.SizePixels = 16;                                      // what the offset is of
     icons.GlyphOffset = {0, 1};
     icons.SizePixels = 13;                                 // any: the font that it is merged into has none, and ImGui asserts that there is one
     GS_TRY([[maybe_unused]] ImFont * with_icons, add_font("FontAwesome6-Solid.otf", icons));

@@ -18,16 +18,14 @@ void PolicyHistory::observe(const gs::Policy& policy) {
     m_now = m_steps.size() - 1;
 }
 
-const gs::Policy* PolicyHistory::undo() {
-    if (!can_undo()) return nullptr;
+const gs::Policy* PolicyHistory::go_to(size_t step) {
+    if (step >= m_steps.size()) return nullptr;
+    m_now = step;
     m_moving = true;
-    return &m_steps[--m_now];
+    return &m_steps[m_now];
 }
 
-const gs::Policy* PolicyHistory::redo() {
-    if (!can_redo()) return nullptr;
-    m_moving = true;
-    return &m_steps[++m_now];
-}
+const gs::Policy* PolicyHistory::undo() { return can_undo() ? go_to(m_now - 1) : nullptr; }
+const gs::Policy* PolicyHistory::redo() { return can_redo() ? go_to(m_now + 1) : nullptr; }
 
 }  // namespace app

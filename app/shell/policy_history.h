@@ -14,6 +14,10 @@ public:
     /// Null when there is nothing to go back (forward) to.
     const gs::Policy* undo();
     const gs::Policy* redo();
+    /// Null when there is no such step.
+    const gs::Policy* go_to(size_t step);
+    const std::vector<gs::Policy>& steps() const { return m_steps; }   ///< oldest first
+    size_t now() const { return m_now; }
     bool can_undo() const { return m_now > 0; }
     bool can_redo() const { return m_now + 1 < m_steps.size(); }
 

@@ -25,10 +25,20 @@ static constexpr Palette kLightPalette{
     .warning = 0x8a5300, .error = 0xb3261e, .ok = 0x1b7038, .grid = 0xd5dce5, .selection = 0xb8005c, .hover = 0x17202b, .what_if = 0x6a3fc4,
     .track = 0xdde4ec};
 
-const char* name_of(ThemeKind kind) { return kind == ThemeKind::kDark ? "dark" : "light"; }
+// Black, white and three signal colours; every edge of a control is drawn, so that nothing is told by a shade of grey.
+static constexpr Palette kContrastPalette{
+    .window = 0x000000, .panel = 0x000000, .popup = 0x000000, .frame = 0x000000, .frame_hovered = 0x202020, .frame_active = 0x303030,
+    .border = 0xb8b8b8, .row_alternate = 0x141414,
+    .text = 0xffffff, .text_dim = 0xd8d8d8, .accent = 0x00e5ff, .accent_text = 0x000000, .button = 0x000000, .button_hovered = 0x202020,
+    .button_active = 0x003f47, .header = 0x10282c, .header_hovered = 0x1d3c42, .header_active = 0x003f47,
+    .grab = 0x00707d, .grab_active = 0x00707d, .focus = 0xffff00, .tab_hovered = 0x202020,
+    .warning = 0xffd23f, .error = 0xff8f85, .ok = 0x7dff9b, .grid = 0x484848, .selection = 0xff7ac0, .hover = 0xffffff, .what_if = 0xd3bfff,
+    .track = 0x262626};
+
+const char* name_of(ThemeKind kind) { return kind == ThemeKind::kDark ? "dark" : kind == ThemeKind::kLight ? "light" : "contrast"; }
 
 bool parse_theme(const std::string& name, ThemeKind& kind) {
-    for (ThemeKind known : {ThemeKind::kDark, ThemeKind::kLight}) {
+    for (ThemeKind known : kThemes) {
         if (name != name_of(known)) continue;
         kind = known;
         return true;
@@ -36,7 +46,9 @@ bool parse_theme(const std::string& name, ThemeKind& kind) {
     return false;
 }
 
-const Palette& palette(ThemeKind kind) { return kind == ThemeKind::kDark ? kDarkPalette : kLightPalette; }
+const Palette& palette(ThemeKind kind) {
+    return kind == ThemeKind::kDark ? kDarkPalette : kind == ThemeKind::kLight ? kLightPalette : kContrastPalette;
+}
 
 static ImU32 packed(uint32_t rgb) { return IM_COL32(rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255, 255); }
 static ImVec4 color(uint32_t rgb, float alpha = 1) {
@@ -49,7 +61,7 @@ const Theme& theme_of(ThemeKind kind) {
     static const auto make = [](ThemeKind of) {
         const Palette& p = palette(of);
         Theme theme{};
-        theme.dark = of == ThemeKind::kDark;
+        theme.dark = of != ThemeKind::kLight;
         theme.text = packed(p.text);
         theme.text_dim = packed(p.text_dim);
         theme.accent = packed(p.accent);
@@ -63,8 +75,8 @@ const Theme& theme_of(ThemeKind kind) {
         theme.track = packed(p.track);
         return theme;
     };
-    static const Theme dark = make(ThemeKind::kDark), light = make(ThemeKind::kLight);
-    return kind == ThemeKind::kDark ? dark : light;
+    static const Theme themes[] = {make(ThemeKind::kDark), make(ThemeKind::kLight), make(ThemeKind::kContrast)};
+    return themes[static_cast<size_t>(kind)];
 }
 
 static void set_sizes(ImGuiStyle& s) {
@@ -171,15 +183,18 @@ static void set_plot_style(const Palette& p, bool dark, float scale) {
 void apply_theme(ThemeKind kind, float scale) {
     const Palette& p = palette(kind);
     ImGuiStyle style;                                           // fresh: scaling must not pile up
-    if (kind == ThemeKind::kDark) ImGui::StyleColorsDark(&style);
+    const bool dark = kind != ThemeKind::kLight;
+    if (dark) ImGui::StyleColorsDark(&style);
     else ImGui::StyleColorsLight(&style);
     set_sizes(style);
+    if (kind == ThemeKind::kContrast) style.FrameBorderSize = style.TabBorderSize = style.TabBarBorderSize = 1;
     set_surface_colors(style.Colors, p);
     set_control_colors(style.Colors, p);
     style.ScaleAllSizes(scale);
     style.FontScaleDpi = scale;
+    style.FontScaleMain = ImGui::GetStyle().FontScaleMain;      // a layout's own size of type
     ImGui::GetStyle() = style;
-    if (ImPlot::GetCurrentContext()) set_plot_style(p, kind == ThemeKind::kDark, scale);
+    if (ImPlot::GetCurrentContext()) set_plot_style(p, dark, scale);
 }
 
 }  // namespace app

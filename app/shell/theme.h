@@ -1,4 +1,4 @@
-// The two looks of the window. One palette a theme feeds ImGui's colours, ImPlot's and the views' Theme, so that they cannot drift apart;
+// The three looks of the window. One palette a theme feeds ImGui's colours, ImPlot's and the views' Theme, so that they cannot drift apart;
 // tests/app/shell_theme_test.cpp checks the contrast of each pair that is drawn (ux.md R26).
 #pragma once
 
@@ -9,8 +9,9 @@ namespace app {
 
 struct Theme;                                    ///< app/views/view.h
 
-enum class ThemeKind : uint8_t { kDark, kLight };
-const char* name_of(ThemeKind kind);             ///< "dark", "light": in the settings and on the command line
+enum class ThemeKind : uint8_t { kDark, kLight, kContrast };
+inline constexpr ThemeKind kThemes[] = {ThemeKind::kDark, ThemeKind::kLight, ThemeKind::kContrast};
+const char* name_of(ThemeKind kind);             ///< "dark", "light", "contrast": in the settings and on the command line
 /// False if there is no such theme; `kind` is left alone then.
 bool parse_theme(const std::string& name, ThemeKind& kind);
 

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/chart_tables.h"
 #include "app/views/gates_panel_curve.h"
 #include "app/views/gates_panel_data.h"
 #include "app/views/pick_card.h"
@@ -39,6 +40,7 @@ private:
     std::string errors_of_rule(const GateRule& rule) const;
     void expert_card(int expert) const;
     void curve(ViewContext& context, ImVec2 size);
+    void tables(ViewContext& context);
 
     RouteReader m_reader;
     GateData m_data;
@@ -47,7 +49,7 @@ private:
     const gs::GateComparison* m_answer = nullptr;                ///< added to m_data; kept alive by m_answers
     std::shared_ptr<const gs::GateComparison> m_answers;
     GateCurve m_ghost;                     ///< the last curve with errors
-    bool m_by_score = true;
+    bool m_by_score = true, m_as_table = false;
 };
 
 void GatesPanel::ask(ViewContext& context, const Key& key) {
@@ -97,6 +99,8 @@ void GatesPanel::header(ViewContext& context, Pick& pick) {
     same_line_if_fits(button_width(kOrders[0]) + button_width(kOrders[1]));
     int order = m_by_score ? 0 : 1;
     if (segmented("order", kOrders, order, kExplained)) m_by_score = order == 0;
+    same_line_if_fits(button_width("Table"));
+    table_button(m_as_table);
     const std::string token = fmt::format("token {} of {}  \"{}\"", pick.token + 1, trace.n_tokens(), short_token(trace.token(pick.token).text, 24));
     same_line_if_fits(ImGui::CalcTextSize(token.c_str()).x);
     ImGui::AlignTextToFramePadding();
@@ -229,12 +233,22 @@ void GatesPanel::curve(ViewContext& context, ImVec2 size) {
     draw_gate_curve(context, m_data, waits ? &m_ghost : nullptr, {size.x, std::max(ImGui::GetContentRegionAvail().y, ImGui::GetFontSize() * 8)});
 }
 
+/// Weights of every expert, and below what every k keeps.
+void GatesPanel::tables(ViewContext& context) {
+    caption(answer_state(context));
+    const ImVec2 room = ImGui::GetContentRegionAvail();
+    const int expert = table_view("weights", gates_table(m_data, context.selected.moe_layer == m_data.moe_layer ? context.selected.expert : -1), {room.x, room.y * 0.5f});
+    if (expert >= 0) context.selected.moe_layer = m_data.moe_layer, context.selected.expert = expert;
+    table_view("curve_table", gate_curve_table(m_data.curve, m_data.native_k), ImGui::GetContentRegionAvail());
+}
+
 void GatesPanel::draw(ViewContext& context) {
     const gs::TraceSnapshot& trace = context.what_if.trace();
     if (draw_if_no_routes(context, trace)) return;
     Pick pick = effective_pick(trace, context.selected);
     header(context, pick);
     refresh(context, pick);
+    if (m_as_table) return tables(context);
     caption(fmt::format("{} Bars: applied weight. Thin outlines: preference. Orange line: the cut at k.", answer_state(context)));
     const float unit = ImGui::GetFontSize();
     const ImVec2 room = ImGui::GetContentRegionAvail();

@@ -1,9 +1,11 @@
 // The gating heatmap: token x expert at a layer, layer x expert over the run or for one token, token x layer. Live while a run generates.
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include <fmt/format.h>
 
+#include "app/views/chart_tables.h"
 #include "app/views/heatmap_panel_picture.h"
 #include "app/views/pick_card.h"
 #include "app/views/route_data_ui.h"
@@ -18,6 +20,8 @@ namespace {
 class HeatmapPanel final : public View {
 public:
     void draw(ViewContext& context) override;
+    std::string zoom() const override;
+    void set_zoom(const std::string& text) override;
 
 private:
     PictureSpec spec(const ViewContext& context, const Pick& pick) const;
@@ -31,6 +35,7 @@ private:
     void card(ViewContext& context, int col, int row);
     void context_menu(ViewContext& context);
     void move_selection(ViewContext& context, const HeatmapHit& hit);
+    void select_cell(ViewContext& context, int col, int row);
     std::string column_csv(int col) const;
 
     HeatmapView& view() { return m_views[static_cast<size_t>(m_kind)]; }
@@ -43,12 +48,34 @@ private:
     bool m_over_run = true;
     ValueRange m_range;
     int m_menu_col = -1, m_menu_row = -1;
+    bool m_as_table = false;
 };
 
+constexpr const char* kIds[] = {"token_expert", "layer_expert", "token_layer"};
 constexpr const char* kKinds[] = {"token × expert", "layer × expert", "token × layer"};
 constexpr const char* kQuantities[] = {"preference", "selection score", "applied weight"};
 constexpr const char* kScalars[] = {"top-1 weight", "router entropy", "selection margin"};
 constexpr const char* kMaps[] = {"cividis", "viridis", "greys", "blue–orange"};
+
+/// "token_expert", and "token_expert@12+40,0+16" when only some columns and rows are in sight: first + how many of each, 0 = all.
+std::string HeatmapPanel::zoom() const {
+    const HeatmapView& v = m_views[static_cast<size_t>(m_kind)];
+    const bool all = v.n_cols_shown <= 0 && v.n_rows_shown <= 0;
+    const std::string kind = kIds[static_cast<size_t>(m_kind)];
+    return all ? kind : fmt::format("{}@{:.3f}+{:.3f},{:.3f}+{:.3f}", kind, v.first_col, v.n_cols_shown, v.first_row, v.n_rows_shown);
+}
+
+void HeatmapPanel::set_zoom(const std::string& text) {
+    const std::string kind = text.substr(0, text.find('@'));
+    for (size_t i = 0; i < std::size(kIds); ++i)
+        if (kind == kIds[i]) m_kind = static_cast<PictureKind>(i);
+    HeatmapView wanted;
+    double part[4] = {};
+    if (text.size() > kind.size() && std::sscanf(text.c_str() + kind.size(), "@%lf+%lf,%lf+%lf", &part[0], &part[1], &part[2], &part[3]) == 4 &&
+        std::all_of(std::begin(part), std::end(part), [](double p) { return p >= 0 && p < 1e9; }))
+        wanted = {.first_col = part[0], .n_cols_shown = part[1], .first_row = part[2], .n_rows_shown = part[3], .follow = part[1] == 0};
+    view() = wanted;
+}
 
 PictureSpec HeatmapPanel::spec(const ViewContext& context, const Pick& pick) const {
     PictureSpec spec;
@@ -114,6 +141,8 @@ void HeatmapPanel::toolbar(ViewContext& context, Pick& pick) {
         if (layer_stepper("layer", info, pick.moe_layer)) context.selected.moe_layer = pick.moe_layer;
     }
     quantity_controls(context);
+    same_line_if_fits(button_width("Table"));
+    table_button(m_as_table);
     if (ImGui::GetWindowHeight() > ImGui::GetFontSize() * 24) {
         color_controls(context);
     } else {                                               // a low panel keeps its height for the picture (ux.md R8)
@@ -236,10 +265,14 @@ void HeatmapPanel::move_selection(ViewContext& context, const HeatmapHit& hit) {
     const Pick now = effective_pick(context.what_if.trace(), context.selected);
     const int col = std::clamp(std::max(0, m_picture.col_of(now)) + hit.move_cols, 0, m_picture.n_cols() - 1);
     const int row = std::clamp(std::max(0, m_picture.row_of(now)) + hit.move_rows, 0, m_picture.n_rows() - 1);
-    const Pick next = m_picture.pick_of(col, row);
-    if (next.token >= 0) context.selected.token = next.token;
-    if (next.moe_layer >= 0) context.selected.moe_layer = next.moe_layer;
-    if (next.expert >= 0) context.selected.expert = next.expert;
+    select_cell(context, col, row);
+}
+
+void HeatmapPanel::select_cell(ViewContext& context, int col, int row) {
+    const Pick pick = m_picture.pick_of(col, row);
+    if (pick.token >= 0) context.selected.token = pick.token;
+    if (pick.moe_layer >= 0) context.selected.moe_layer = pick.moe_layer;
+    if (pick.expert >= 0) context.selected.expert = pick.expert;
 }
 
 std::string HeatmapPanel::column_csv(int col) const {
@@ -264,12 +297,7 @@ void HeatmapPanel::react(ViewContext& context, const HeatmapHit& hit) {
         context.hovered_next = m_picture.pick_of(hit.col, hit.row);
         card(context, hit.col, hit.row);
     }
-    if (on_cell && hit.clicked) {
-        const Pick pick = m_picture.pick_of(hit.col, hit.row);
-        if (pick.token >= 0) context.selected.token = pick.token;
-        if (pick.moe_layer >= 0) context.selected.moe_layer = pick.moe_layer;
-        if (pick.expert >= 0) context.selected.expert = pick.expert;
-    }
+    if (on_cell && hit.clicked) select_cell(context, hit.col, hit.row);
     if (on_cell && hit.context_menu) {
         m_menu_col = hit.col, m_menu_row = hit.row;
         ImGui::OpenPopup("cell_menu");
@@ -287,6 +315,11 @@ void HeatmapPanel::draw(ViewContext& context) {
     m_range = color_range(m_picture, trace.info().router, context.settings.auto_range);
     legend(context);
 
+    if (m_as_table) {
+        const int clicked = table_view("table", picture_table(m_picture, trace, pick), ImGui::GetContentRegionAvail());
+        if (clicked >= 0) select_cell(context, clicked, -1);
+        return;
+    }
     const float unit = ImGui::GetFontSize();
     const ImVec2 room = ImGui::GetContentRegionAvail();
     const float bar_width = unit * 5.4f, gap = ImGui::GetStyle().ItemSpacing.x;
@@ -299,7 +332,6 @@ void HeatmapPanel::draw(ViewContext& context) {
     };
     mark(context.hovered, context.theme.hover, 1.0f);
     mark(context.selected, context.theme.selection, 2.0f);
-    static constexpr const char* kIds[] = {"token_expert", "layer_expert", "token_layer"};
     const HeatmapHit hit = m_heatmap->draw(kIds[static_cast<size_t>(m_kind)], input(context), view(), size, marks);
     react(context, hit);
     if (bar_beside) ImGui::SameLine(0, gap);

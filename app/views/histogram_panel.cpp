@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/chart_tables.h"
 #include "app/views/histogram_panel_layout.h"
 #include "app/views/layer_stats.h"
 #include "app/views/pick_card.h"
@@ -43,7 +44,7 @@ private:
     std::vector<Chart> m_charts;
     uint64_t m_drawn_revision = 0;
     ImU32 m_drawn_accent = 0;
-    bool m_by_load = false, m_drawn_by_load = false;
+    bool m_by_load = false, m_drawn_by_load = false, m_as_table = false;
 };
 
 /// From a to b; opaque, so that what lies behind does not change it.
@@ -145,6 +146,8 @@ void HistogramPanel::toolbar(ViewContext& context, int& moe_layer) {
     same_line_if_fits(button_width("by expert") + button_width("by load") + 1);
     int order = m_by_load ? 1 : 0;
     if (segmented("order", kOrders, order, kExplained)) m_by_load = order == 1;
+    same_line_if_fits(button_width("Table"));
+    table_button(m_as_table);
     badge_on_line(context, info.provenance);
 }
 
@@ -268,6 +271,11 @@ void HistogramPanel::draw(ViewContext& context) {
     const LayerStats& stats = m_stats.layer(moe_layer);
     if (stats.load.n_tokens == 0) {
         empty_state("No tokens in this phase", "The run has none yet. Choose another phase above, or wait for the first generated token.", nullptr);
+        return;
+    }
+    if (m_as_table) {
+        const int expert = table_view("table", load_table(stats, context.selected.moe_layer == moe_layer ? context.selected.expert : -1), ImGui::GetContentRegionAvail());
+        if (expert >= 0) context.selected.moe_layer = moe_layer, context.selected.expert = expert;
         return;
     }
     const float unit = ImGui::GetFontSize(), gap = ImGui::GetStyle().ItemSpacing.x;

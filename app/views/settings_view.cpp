@@ -7,38 +7,16 @@
 #include "app/widgets/ui_kit.h"
 
 namespace app {
-namespace {
 
-struct KeyRow {
-    const char* keys;
-    const char* what;
-};
-constexpr std::array kKeys = {
-    KeyRow{"Enter", "run (in the prompt); Ctrl+Enter for a new line"},
-    KeyRow{"Space", "run or stop"},
-    KeyRow{".", "step by one token"},
-    KeyRow{"1 … 9", "experts per token (k)"},
-    KeyRow{"N  S  H  T", "native, soft, hard, top-k"},
-    KeyRow{",   ←  →", "move the selected token"},
-    KeyRow{"[  ]", "move the selected layer"},
-    KeyRow{"C", "compare with the run before"},
-    KeyRow{"Esc", "clear the selection"},
-    KeyRow{"Ctrl+Z  Ctrl+Y", "undo, redo a routing change"},
-    KeyRow{"Ctrl+O", "open a model or a recorded run"},
-    KeyRow{"Ctrl+S", "save the run on screen"},
-    KeyRow{"Ctrl +  −  0", "larger, smaller, normal size"},
-    KeyRow{"Ctrl+Q", "quit"},
-    KeyRow{"?", "this list"},
-};
-
-/// Centred when it appears, never larger than the window.
-bool begin_window(const char* title, bool& open, float width) {
+bool begin_overlay(const char* title, bool& open, float width) {
     const ImGuiViewport* screen = ImGui::GetMainViewport();
     ImGui::SetNextWindowPos(screen->GetCenter(), ImGuiCond_Appearing, {0.5f, 0.5f});
     ImGui::SetNextWindowSizeConstraints({0, 0}, {screen->WorkSize.x, screen->WorkSize.y});
     ImGui::SetNextWindowSize({std::min(width, screen->WorkSize.x * 0.95f), 0}, ImGuiCond_Appearing);
     return ImGui::Begin(title, &open, ImGuiWindowFlags_NoDocking | ImGuiWindowFlags_NoSavedSettings | ImGuiWindowFlags_NoCollapse);
 }
+
+namespace {
 
 void scale_row(Appearance& wanted) {
     label("size");
@@ -50,6 +28,8 @@ void scale_row(Appearance& wanted) {
         for (int i = 0; i < static_cast<int>(std::size(kScales)); ++i)
             if (ImGui::Selectable(fmt::format("{:.0f} %###s{}", 100 * kScales[i], i).c_str(), i == index)) wanted.scale = kScales[i];
         ImGui::EndCombo();
+    } else {
+        tooltip("Size of everything: type, buttons, spaces");
     }
 }
 
@@ -58,18 +38,20 @@ void scale_row(Appearance& wanted) {
 std::optional<Appearance> draw_settings(ViewContext& context, const Appearance& now, bool& open) {
     if (!open) return std::nullopt;
     Appearance wanted = now;
-    if (begin_window("Settings###settings", open, ImGui::GetFontSize() * 26)) {
+    if (begin_overlay("Settings###settings", open, ImGui::GetFontSize() * 26)) {
         heading("Appearance");
-        static const char* const themes[] = {"Dark", "Light"};
-        int theme = now.theme == "light" ? 1 : 0;
+        static const char *const themes[] = {"Dark", "Light", "High contrast"}, *const names[] = {"dark", "light", "contrast"};
+        static const char* const notes[] = {"Quiet surfaces: the data is the brightest thing", "For projectors and bright rooms", "Black and white with strong edges"};
+        int theme = now.theme == "light" ? 1 : now.theme == "contrast" ? 2 : 0;
         label("theme");
-        if (segmented("theme", themes, theme)) wanted.theme = theme == 1 ? "light" : "dark";
+        if (segmented("theme", themes, theme, notes)) wanted.theme = names[theme];
         scale_row(wanted);
         heading("Colours");
         label("colour map");
         const char* const maps[] = {name_of(ColorMap::kCividis), name_of(ColorMap::kViridis), name_of(ColorMap::kGreys)};
         int map = std::clamp(static_cast<int>(context.settings.map), 0, 2);
-        if (segmented("map", maps, map)) context.settings.map = static_cast<ColorMap>(map);
+        static const char* const map_notes[] = {"Even in lightness; nearly the same with red-green deficiency", "Even in lightness, more hues", "Lightness alone: for print"};
+        if (segmented("map", maps, map, map_notes)) context.settings.map = static_cast<ColorMap>(map);
         ImGui::Checkbox("Fit the colour range to the data###auto_range", &context.settings.auto_range);
         tooltip("Off: shares and weights keep the scale 0 to 1, so that runs can be compared");
     }
@@ -78,29 +60,9 @@ std::optional<Appearance> draw_settings(ViewContext& context, const Appearance& 
     return wanted;
 }
 
-void draw_key_list(bool& open) {
-    if (!open) return;
-    if (begin_window("Keys###keys", open, ImGui::GetFontSize() * 28)) {
-        if (ImGui::BeginTable("###list", 2, ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_RowBg)) {
-            ImGui::TableSetupColumn("", ImGuiTableColumnFlags_WidthFixed, ImGui::GetFontSize() * 9);
-            ImGui::TableSetupColumn("", ImGuiTableColumnFlags_WidthStretch);
-            for (const KeyRow& row : kKeys) {
-                ImGui::TableNextRow();
-                ImGui::TableNextColumn();
-                ImGui::TextUnformatted(row.keys);
-                ImGui::TableNextColumn();
-                dim_text(row.what);
-            }
-            ImGui::EndTable();
-        }
-        dim_text("Letters and digits do nothing while a text field is active.");
-    }
-    ImGui::End();
-}
-
 void draw_about(bool& open) {
     if (!open) return;
-    if (begin_window("About Gatescope###about", open, ImGui::GetFontSize() * 32)) {
+    if (begin_overlay("About Gatescope###about", open, ImGui::GetFontSize() * 32)) {
         ImGui::TextWrapped(
             "Gatescope shows how a Mixture-of-Experts language model routes: which experts each token wanted, which it got, and what "
             "changes when you "

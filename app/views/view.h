@@ -27,6 +27,10 @@ enum class Quantity : uint8_t { kPreference, kSelectionScore, kAppliedWeight };
 /// What colours the token strip.
 enum class TokenColor : uint8_t { kTopExpert, kEntropy, kMargin, kLogprob };
 
+/// Arrangements of the panels (ux.md R5); view_table.cpp says what each shows.
+enum class LayoutKind : uint8_t { kExplore, kTeach, kTune };
+inline constexpr LayoutKind kLayouts[] = {LayoutKind::kExplore, LayoutKind::kTeach, LayoutKind::kTune};
+
 /// Kept in the settings file.
 struct ViewSettings {
     Quantity quantity = Quantity::kAppliedWeight;
@@ -58,6 +62,7 @@ struct ViewContext {
     const Theme& theme;
     float scale = 1;                       ///< pixels per unit of design size
     double time_seconds = 0;
+    LayoutKind layout = LayoutKind::kExplore;   ///< in the Teach layout panels leave out what a first lesson does not need
 
     /// Ask for frames until then (animation, pending hover). The window sleeps otherwise.
     void keep_awake(double seconds);
@@ -70,17 +75,34 @@ public:
     virtual ~View() = default;
     /// Inside an ImGui window that is already begun; draws for whatever size it has, from 200x120 px up.
     virtual void draw(ViewContext& context) = 0;
+    /// Where the user looks, as a short text that bookmarks keep ("" = everything), and back to it. A text that means nothing is ignored.
+    virtual std::string zoom() const { return ""; }
+    virtual void set_zoom(const std::string&) {}
 };
 
-/// Where the first layout puts a panel.
-enum class Dock : uint8_t { kTop, kCenter, kRight, kBottom, kStatus };   // kTop and kStatus are fixed bars, the others can be moved
+/// Where a layout puts a panel. kTop and kStatus are fixed bars, the others can be moved. kBeside: next to the centre where the window is
+/// wide, else one of its tabs. kClosed: not shown until the user asks for it, then a tab of the centre.
+enum class Dock : uint8_t { kTop, kCenter, kBeside, kRight, kBottom, kStatus, kClosed };
+
+/// One Dock a layout; a single one is the same in all of them.
+struct Places {
+    Dock explore, teach, tune;
+    constexpr Places(Dock all) : explore(all), teach(all), tune(all) {}
+    constexpr Places(Dock in_explore, Dock in_teach, Dock in_tune) : explore(in_explore), teach(in_teach), tune(in_tune) {}
+    constexpr Dock in(LayoutKind layout) const {
+        return layout == LayoutKind::kTeach ? teach : layout == LayoutKind::kTune ? tune : explore;
+    }
+    constexpr bool fixed() const { return explore == Dock::kTop || explore == Dock::kStatus; }
+};
 
 struct ViewRow {
     const char* id;                        ///< "heatmap": --view, settings, ###id
-    const char* title;                     ///< on the tab
-    Dock dock;
+    const char* title;                     ///< on the tab: one short word, many tabs share a line
+    Places places;
     std::unique_ptr<View> (*make)();
+    const char* note = "";                 ///< one sentence: what the panel answers; in the View menu and the palette
 };
+/// Of one place, the first row is the tab in front.
 std::span<const ViewRow> all_views();      ///< view_table.cpp
 
 }  // namespace app

@@ -122,7 +122,7 @@ void Heatmap::Impl::draw_cells(const HeatmapInput& input) {
     push.flags = (swapped ? HeatmapPush::kSwapAxes : 0) | (how == Reduce::kMaxAbs ? HeatmapPush::kFarthestFromZero : 0);
     push.background = background;
     push.no_value = background;  // a quiet hatch on the ground, so that what has a value stands out
-    push.no_value_stripe = ImGui::GetColorU32(ImGuiCol_Border) | IM_COL32_A_MASK;
+    push.no_value_stripe = ImGui::GetColorU32(ImGuiCol_FrameBgActive) | IM_COL32_A_MASK;
     push.px = std::max(1.0f, std::round(px * pixel));
     if (auto done = upload(input, !push.shows_single_cells()); !done) {
         problem = done.error().message();

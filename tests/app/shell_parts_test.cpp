@@ -161,7 +161,7 @@ double contrast(uint32_t a, uint32_t b) {
 }
 
 TEST(ThemePalettes, TextReadsOnEverySurface) {
-    for (ThemeKind kind : {ThemeKind::kDark, ThemeKind::kLight}) {
+    for (ThemeKind kind : kThemes) {
         const Palette& p = palette(kind);
         for (uint32_t surface : {p.window, p.panel, p.popup, p.frame, p.frame_hovered, p.frame_active, p.row_alternate, p.button,
                                  p.button_hovered, p.button_active, p.header, p.header_hovered, p.header_active, p.tab_hovered, p.grab})
@@ -175,7 +175,7 @@ TEST(ThemePalettes, TextReadsOnEverySurface) {
 }
 
 TEST(ThemePalettes, MarksStandOut) {
-    for (ThemeKind kind : {ThemeKind::kDark, ThemeKind::kLight}) {
+    for (ThemeKind kind : kThemes) {
         const Palette& p = palette(kind);
         for (uint32_t mark : {p.accent, p.selection, p.hover, p.focus, p.what_if, p.warning, p.error, p.ok})
             for (uint32_t surface : {p.panel, p.frame, p.track})
@@ -183,8 +183,18 @@ TEST(ThemePalettes, MarksStandOut) {
     }
 }
 
+TEST(ThemePalettes, HighContrastDrawsEveryEdgeAndReadsAtSevenToOne) {
+    const Palette& p = palette(ThemeKind::kContrast);
+    for (uint32_t surface : {p.window, p.panel, p.popup, p.frame, p.frame_hovered, p.frame_active, p.button, p.button_hovered, p.button_active, p.header_active}) {
+        EXPECT_GE(contrast(p.text, surface), 7) << std::hex << surface;
+        EXPECT_GE(contrast(p.border, surface), 3) << std::hex << surface;
+    }
+    EXPECT_GE(contrast(p.text_dim, p.panel), 7);
+    EXPECT_GE(contrast(p.focus, p.button_active), 7);
+}
+
 TEST(ThemePalettes, NamesParseBack) {
-    for (ThemeKind kind : {ThemeKind::kDark, ThemeKind::kLight}) {
+    for (ThemeKind kind : kThemes) {
         ThemeKind read = kind == ThemeKind::kDark ? ThemeKind::kLight : ThemeKind::kDark;
         EXPECT_TRUE(parse_theme(name_of(kind), read));
         EXPECT_EQ(read, kind);

@@ -73,7 +73,7 @@ TEST_F(FailedEngine, StartsAgainFromItsNotice) {
 
 TEST_F(FailedEngine, StartsAgainFromTheMenu) {
     m_stage.click("##MainMenuBar", {"##MenuBar", "###run_menu", ""});
-    m_stage.click("###Menu_00", {"###restart_engine", ""});
+    m_stage.click("###Menu_00", {"###run.restart_engine", ""});
     expect_runs_again();
 }
 

@@ -37,7 +37,9 @@ void WindowStage::frames(int n) {
         m_time += 1.0 / 60;
         ImGui::NewFrame();
         const std::shared_ptr<const gs::SessionState> latest = live ? session.latest() : nullptr;
-        ui->draw(latest ? *latest : state, theme_of(ThemeKind::kDark), appearance, m_time);
+        ThemeKind theme = ThemeKind::kDark;
+        parse_theme(appearance.theme, theme);
+        ui->draw(latest ? *latest : state, theme_of(theme), appearance, m_time);
         ImGui::Render();
         ImGui_ImplNullRender_RenderDrawData(ImGui::GetDrawData());
     }

@@ -271,22 +271,23 @@ TEST(WindowSettings, ComeBackAsTheyWere) {
     settings.prompt = "ä \"quoted\"\n";
     settings.sampler.seed = 42;
     nlohmann::json values = nlohmann::json::object();
-    write_settings(values, settings, {"light", 1.5f});
-    write_layout_state(values, {"gates"});
+    write_settings(values, settings, {"contrast", 1.5f});
+    write_layout(values, {LayoutKind::kTune, {"gates"}});
     ViewSettings read;
     Appearance appearance;
     read_settings(nlohmann::json::parse(values.dump()), read, appearance);
     nlohmann::json again = nlohmann::json::object();
     write_settings(again, read, appearance);
-    write_layout_state(again, read_hidden_views(values));
+    LayoutState layout;
+    EXPECT_TRUE(read_layout(values, layout));
+    write_layout(again, layout);
     EXPECT_EQ(again, values);
-    EXPECT_TRUE(layout_is_current(values));
 }
 
 TEST(WindowSettings, OfTheWrongKindKeepTheDefaults) {
     const auto bad = nlohmann::json::parse(
         R"({"theme": 3, "scale": 1e9, "quantity": "no such", "phase": 7, "max_new_tokens": -5, "prompt": [], "sampler": "x=y",
-                                              "hidden_views": "gates", "layout_version": "1", "color_map": null, "chat": "yes"})");
+                                              "open_panels": "gates", "layout": 3, "layout_version": "1", "color_map": null, "chat": "yes"})");
     ViewSettings settings;
     const ViewSettings defaults;
     Appearance appearance{"dark", 1};
@@ -297,9 +298,10 @@ TEST(WindowSettings, OfTheWrongKindKeepTheDefaults) {
     EXPECT_EQ(settings.prompt, defaults.prompt);
     EXPECT_EQ(settings.sampler, defaults.sampler);
     EXPECT_EQ(settings.chat, defaults.chat);
-    EXPECT_TRUE(read_hidden_views(bad).empty());
-    EXPECT_FALSE(layout_is_current(bad));
-    EXPECT_FALSE(layout_is_current(nlohmann::json::object()));
+    LayoutState layout;
+    EXPECT_FALSE(read_layout(bad, layout));
+    EXPECT_FALSE(read_layout(nlohmann::json::object(), layout));
+    EXPECT_EQ(layout.layout, LayoutKind::kExplore);
 }
 
 }  // namespace

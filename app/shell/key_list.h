@@ -1,0 +1,25 @@
+// The list of all keys, by group, where each can be changed.
+#pragma once
+
+#include <string>
+
+#include "app/shell/commands.h"
+
+namespace app {
+
+class KeyList {
+public:
+    bool open = false;
+    /// A key is being waited for: the shortcuts do nothing meanwhile.
+    bool is_waiting() const { return !m_waiting_id.empty(); }
+    void draw(CommandTable& commands, const ViewContext& context);
+
+private:
+    void draw_row(CommandTable& commands, const Command& command);
+    void draw_waiting(CommandTable& commands);
+
+    std::string m_filter, m_waiting_id;              ///< command whose next key is wanted
+    KeyBinding m_taken;                              ///< pressed for it, but another command has it: the question stands
+};
+
+}  // namespace app
