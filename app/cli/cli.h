@@ -31,5 +31,6 @@ void add_selftest_command(CLI::App& root, CommandBody& chosen);
 void add_precision_command(CLI::App& root, CommandBody& chosen);
 void add_sensitivity_command(CLI::App& root, CommandBody& chosen);
 void add_schedule_command(CLI::App& root, CommandBody& chosen);
+void add_choices_command(CLI::App& root, CommandBody& chosen);
 
 }  // namespace app

@@ -246,7 +246,7 @@ Result<void> read_tokens(const SafetensorsFile& file, size_t n_policies, Columns
     return {};
 }
 
-Result<void> read_routes(const SafetensorsFile& file, const TraceInfo& info, Columns& out) {
+Result<void> read_routes(const SafetensorsFile& file, const TraceInfo& info, const std::vector<Policy>& policies, Columns& out) {
     const int64_t n_layers = info.n_moe_layers(), n_experts = info.router.n_experts;
     GS_TRY(out.k_max, size_of(file, "expert_ids", 3, 2));
     if (out.k_max > n_experts) return bad_trace("more experts per token than there are");
@@ -263,7 +263,8 @@ Result<void> read_routes(const SafetensorsFile& file, const TraceInfo& info, Col
     std::vector<size_t> last_row(static_cast<size_t>(n_experts), SIZE_MAX);  // where an expert was seen: twice in one row is an error
     for (size_t row = 0; row < out.n_used.size(); ++row) {
         const size_t k = out.n_used[row];
-        if (k > static_cast<size_t>(out.k_max))
+        const size_t least = policies[out.tokens[row / static_cast<size_t>(n_layers)].policy].is_by_batch() ? 0 : 1;   // there all may have been dropped
+        if (k < least || k > static_cast<size_t>(out.k_max))
             return bad_trace(fmt::format("row {}: uses {} of at most {} experts", row, k, out.k_max));
         for (size_t j = 0; j < k; ++j) {
             const uint16_t id = out.ids[row * static_cast<size_t>(out.k_max) + j];
@@ -319,7 +320,7 @@ Result<TraceSnapshot> read_trace(const SafetensorsFile& file) {
     GS_TRY(columns.n_tokens, size_of(file, "token_ids", 1, 0));
     if (columns.n_tokens > kMaxTokens) return bad_trace(fmt::format("it has more than {} tokens", kMaxTokens));
     GS_TRY_VOID(read_tokens(file, policies.size(), columns));
-    GS_TRY_VOID(read_routes(file, info, columns));
+    GS_TRY_VOID(read_routes(file, info, policies, columns));
     return build(std::move(info), policies, columns);
 }
 

@@ -114,7 +114,7 @@ void Mapper::keep_hidden(int layer, int first_row, std::span<const float> values
 
 Result<void> Mapper::pass(const Policy& policy, int moe_layer, int first, int size, RouteSink* sink, const OnLogits& on_logits) {
     const auto width = static_cast<size_t>(m_spec.n_embd);
-    m_decoder.set_policy(policy);
+    m_decoder.set_policy(policy, size);
     m_decoder.set_sink(sink);
     for (int done = 0; done < size; done += kPassTokens) {
         const int n = std::min(kPassTokens, size - done);

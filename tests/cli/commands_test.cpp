@@ -210,6 +210,35 @@ TEST(CompareCommand, FindsNoDifferenceBetweenARunAndItself) {
     }
 }
 
+TEST(RunCommand, GatesThatVaryTheNumberOfExpertsCountTheBytesReallyRead) {
+    const auto native = ask("native").json(), few = ask("tau=0.5").json(), many = ask("p=0.95").json();
+    EXPECT_EQ(few["policy"], "tau=0.5");
+    EXPECT_LT(few["bytes_per_token"].get<double>(), native["bytes_per_token"].get<double>());
+    EXPECT_GT(many["bytes_per_token"].get<double>(), native["bytes_per_token"].get<double>());
+    EXPECT_EQ(ask("noise=0.5,seed=3").json()["text"], ask("noise=0.5,seed=3").json()["text"]) << "noise with a seed repeats";
+}
+
+TEST(ChoicesCommand, CountsTiesFragileChoicesAndDropsByPosition) {
+    const std::vector<std::string> arguments = {"choices", "--prompt", "What is a llama?", "-n", "0", "--policy", "capacity=0.75", "--bins", "4", "--json"};
+    const ProgramResult r = run_program(arguments);
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    const auto j = r.json();
+    EXPECT_EQ(j["policy"], "capacity=0.75");
+    EXPECT_EQ(j["provenance"], "computed");
+    ASSERT_EQ(j["layers"].size(), 30u);
+    ASSERT_EQ(j["positions"].size(), 4u);
+    uint64_t by_layer = 0, by_position = 0;
+    for (const auto& layer : j["layers"]) by_layer += layer["dropped"].get<uint64_t>();
+    for (const auto& part : j["positions"]) by_position += part["dropped"].get<uint64_t>();
+    EXPECT_EQ(by_layer, j["all"]["dropped"].get<uint64_t>());
+    EXPECT_EQ(by_position, by_layer);
+    EXPECT_GT(by_layer, 0u);
+    EXPECT_EQ(j["all"]["wanted"].get<uint64_t>(), j["tokens"].get<uint64_t>() * 30 * 4);
+    EXPECT_LE(j["positions"][0]["dropped"].get<uint64_t>(), j["positions"][3]["dropped"].get<uint64_t>()) << "experts fill up";
+    EXPECT_LT(j["all"]["fragile"].get<uint64_t>(), j["all"]["decisions"].get<uint64_t>() / 10);
+    EXPECT_EQ(run_program({"choices", "--prompt", "x", "--policy", "capacity=-1"}).exit_code, 2);
+}
+
 TEST(CompareCommand, StatesTheCostOfEveryRuleAgainstNative) {
     const ProgramResult r = run_program({"compare", "--prompt", "What is a llama?", "-n", "8", "--rules", "--json"});
     ASSERT_EQ(r.exit_code, 0) << r.err;

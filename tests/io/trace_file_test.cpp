@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/io/safetensors.h"
+#include "engine/routing/what_if.h"
 #include "tests/support/make_trace.h"
 #include "tests/support/paths.h"
 
@@ -262,6 +263,19 @@ TEST(TraceFile, RefusesEveryBrokenNumber) {
         EXPECT_EQ(trace.error().kind, ErrorKind::kInput) << "case " << i;
         EXPECT_NE(trace.error().message().find(cases[i].first), std::string::npos) << "case " << i << ": " << trace.error().message();
     }
+}
+
+TEST(TraceFile, KeepsTokensWhoseExpertsWereAllDropped) {
+    const test::TempDir dir;
+    const TraceSnapshot run = what_if_trace(make_trace({.n_tokens = 40, .n_layers = 2, .n_prompt = 30}), *Policy::parse("capacity=0.1"));
+    size_t n_empty = 0;
+    for (int t = 0; t < 40; ++t) n_empty += run.ids(0, t).empty();
+    ASSERT_GT(n_empty, 5u);
+    ASSERT_TRUE(save_trace(run, dir / "t"));
+    const Result<TraceSnapshot> again = load_trace(dir / "t");
+    ASSERT_TRUE(again) << again.error().message();
+    std::string why;
+    EXPECT_TRUE(test::same_run(run, *again, &why)) << why;
 }
 
 TEST(TraceFile, SaysWhenAFileIsNoTraceOrTooNew) {
