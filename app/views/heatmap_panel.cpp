@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "app/views/chart_tables.h"
+#include "app/views/choice_signs.h"
 #include "app/views/heatmap_panel_picture.h"
 #include "app/views/pick_card.h"
 #include "app/views/route_data_ui.h"
@@ -28,6 +29,8 @@ private:
     void toolbar(ViewContext& context, Pick& pick);
     void quantity_controls(ViewContext& context);
     void color_controls(ViewContext& context);
+    void sign_controls(ViewContext& context);
+    HeatmapInput signed_input(const ViewContext& context);
     void legend(const ViewContext& context) const;
     std::optional<HeatmapOnDevice> on_device(const ViewContext& context) const;
     HeatmapInput input(const ViewContext& context) const;
@@ -41,6 +44,8 @@ private:
     HeatmapView& view() { return m_views[static_cast<size_t>(m_kind)]; }
 
     RoutePicture m_picture;
+    ChoiceSigns m_signs;
+    gs::ChoiceReader m_choices;
     std::unique_ptr<Heatmap> m_heatmap;
     std::array<HeatmapView, 3> m_views;    ///< where the user looks, per picture
     PictureKind m_kind = PictureKind::kTokenExpert;
@@ -124,10 +129,29 @@ void HeatmapPanel::color_controls(ViewContext& context) {
     same_line_if_fits(button_width("auto range") + ImGui::GetFrameHeight());
     ImGui::Checkbox("auto range###auto", &context.settings.auto_range);
     tooltip("Off: fixed limits, so that runs compare. On: from the smallest to the largest value shown; the limits stand at the colour bar.");
+    sign_controls(context);
     if (m_kind == PictureKind::kLayerExpert) return;
     same_line_if_fits(button_width("follow newest") + ImGui::GetFrameHeight());
     ImGui::Checkbox("follow newest###follow", &view().follow);
     tooltip("Keep the newest token in sight. Panning or zooming lets go of it.");
+}
+
+/// What the signs are, and how well logits are taken to be known.
+void HeatmapPanel::sign_controls(ViewContext& context) {
+    if (m_kind == PictureKind::kLayerExpert && m_over_run) return;
+    ViewSettings& settings = context.settings;
+    same_line_if_fits(button_width("signs") + ImGui::GetFrameHeight());
+    ImGui::Checkbox("signs###signs", &settings.choice_signs);
+    tooltip(("Zoom in until cells are a few pixels wide. A corner: a fragile choice, on the worst expert chosen and the best one rejected. Two bars: a tie, equal selection "
+             "scores there, the lower index wins. A cross: chosen, but dropped by a capacity.\n" +
+             fragile_explained({settings.logit_error}))
+                .c_str());
+    if (!settings.choice_signs) return;
+    same_line_if_fits(ImGui::GetFontSize() * 7);
+    ImGui::SetNextItemWidth(ImGui::GetFontSize() * 7);
+    ImGui::DragFloat("###logit_error", &settings.logit_error, 0.002f, 0, 2, settings.logit_error > 0 ? "error %.3f" : "error: bf16", ImGuiSliderFlags_AlwaysClamp);
+    tooltip("How well router logits are known. 0: to bf16. Above: their rms error, as gatescope precision measures it between two precisions, or as two traces of two "
+            "quantizations of one model differ. Drag to change.");
 }
 
 void HeatmapPanel::toolbar(ViewContext& context, Pick& pick) {
@@ -215,6 +239,15 @@ HeatmapInput HeatmapPanel::input(const ViewContext& context) const {
     return in;
 }
 
+HeatmapInput HeatmapPanel::signed_input(const ViewContext& context) {
+    HeatmapInput in = input(context);
+    const gs::LogitError error{context.settings.logit_error};
+    if (context.settings.choice_signs && !(m_kind == PictureKind::kLayerExpert && m_over_run))
+        in.fill_signs = [this, error, trace = context.what_if.trace()](int col, std::span<uint8_t> out) { m_signs.column(trace, m_picture, error, col, out); };
+    in.sign_color = context.theme.dark ? IM_COL32(255, 140, 60, 255) : IM_COL32(255, 160, 90, 255);
+    return in;
+}
+
 void HeatmapPanel::card(ViewContext& context, int col, int row) {
     const Pick pick = m_picture.pick_of(col, row);
     const gs::TraceSnapshot& trace = context.what_if.trace();
@@ -245,6 +278,7 @@ void HeatmapPanel::card(ViewContext& context, int col, int row) {
         card.row("margin", std::isnan(margin) ? "none: all experts are chosen" : format_exact(margin));
         std::string chosen;
         for (uint16_t id : trace.ids(pick.moe_layer, col).first(std::min<size_t>(8, trace.ids(pick.moe_layer, col).size()))) chosen += fmt::format("{} ", id);
+        card.row("choice", choice_text(m_choices.read(trace, pick.moe_layer, col, {context.settings.logit_error})));
         card.row("experts", chosen + (trace.ids(pick.moe_layer, col).size() > 8 ? "…" : ""));
         card.note(gs::name_of(trace.info().provenance));
         return;
@@ -258,6 +292,9 @@ void HeatmapPanel::card(ViewContext& context, int col, int row) {
     card.row("selection score", std::isfinite(facts.selection) ? format_exact(facts.selection) : "cannot be chosen (masked)");
     card.row("applied weight", facts.slot < 0 ? fmt::format("not chosen, k = {}", facts.k) : fmt::format("{}  ({} of {})", format_exact(facts.weight), facts.slot + 1, facts.k));
     card.row("Σ weights", format_number(facts.weight_sum));
+    const gs::Choice& choice = m_choices.read(trace, pick.moe_layer, pick.token, {context.settings.logit_error});
+    if (std::find(choice.dropped.begin(), choice.dropped.end(), pick.expert) != choice.dropped.end()) card.row("dropped", "chosen, but the expert was full");
+    card.row("choice", choice_text(choice));
     card.note(gs::name_of(trace.info().provenance));
 }
 
@@ -332,7 +369,7 @@ void HeatmapPanel::draw(ViewContext& context) {
     };
     mark(context.hovered, context.theme.hover, 1.0f);
     mark(context.selected, context.theme.selection, 2.0f);
-    const HeatmapHit hit = m_heatmap->draw(kIds[static_cast<size_t>(m_kind)], input(context), view(), size, marks);
+    const HeatmapHit hit = m_heatmap->draw(kIds[static_cast<size_t>(m_kind)], signed_input(context), view(), size, marks);
     react(context, hit);
     if (bar_beside) ImGui::SameLine(0, gap);
     color_bar("bar", context.settings.map, m_range.low, m_range.high, value_title(m_picture.spec()), bar_beside ? ImVec2(bar_width, room.y) : ImVec2(room.x, unit * 2.5f));

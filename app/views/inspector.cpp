@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "app/views/choice_signs.h"
 #include "app/views/inspector_router.h"
 #include "app/views/layer_stats.h"
 #include "app/views/pick_card.h"
@@ -71,6 +72,8 @@ private:
     void find_users(const gs::TraceSnapshot& trace, int layer, int expert, gs::PhaseFilter phase);
 
     RouteReader m_reader;
+    gs::ChoiceReader m_choice_reader;
+    LayerChoices m_layer_choices;
     RunStats m_stats;
     RouterTable m_table;
     struct User {
@@ -138,6 +141,14 @@ void Inspector::draw_layer(ViewContext& context, const gs::TraceSnapshot& trace,
     const float margin = m_reader.scalar(RouteScalar::kMargin, pick.moe_layer, pick.token);
     key_value("margin at k", std::isnan(margin) ? "none: all are chosen" : fmt::format("{} logits", format_number(margin)),
               "Worst chosen minus best rejected router logit: how close the decision was");
+    const gs::LogitError error{context.settings.logit_error};
+    key_value("choice", choice_text(m_choice_reader.read(trace, pick.moe_layer, pick.token, error)), fragile_explained(error).c_str());
+    const gs::ChoiceCounts& counts = m_layer_choices.counts(trace, pick.moe_layer, error);
+    key_value("fragile here", fmt::format("{} of {} ({}); {} ties", counts.fragile, counts.with_border, format_percent(counts.with_border > 0 ? static_cast<double>(counts.fragile) / static_cast<double>(counts.with_border) : 0), counts.ties),
+              ("Decisions of this layer over the run that have a worst expert chosen and a best one rejected. " + fragile_explained(error)).c_str());
+    if (counts.dropped > 0)
+        key_value("dropped here", fmt::format("{} of {} ({})", counts.dropped, counts.wanted, format_percent(counts.dropped_share())),
+                  "Assignments of this layer over the run that found their expert full (capacity), of all that tokens wanted");
     if (trace.info().has_shared_expert) key_value("shared expert", "always on, not routed");
     ImGui::Spacing();
     m_table.draw(context, m_reader, pick);

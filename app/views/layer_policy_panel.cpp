@@ -16,9 +16,11 @@
 namespace app {
 namespace {
 
-constexpr const char* kRules[] = {"as trained", "soft", "hard", "top-k"};          // order of gs::GateRule
+constexpr const char* kRules[] = {"as trained", "soft", "hard", "top-k", "top-p", "threshold", "expert choice"};   // order of gs::GateRule
 constexpr const char* kWeights[] = {"as trained", "sum to 1", "match native sum"};  // order of gs::WeightRule
-constexpr const char* kRuleExplained = "As trained: the model's own rule. Soft: all experts, weights = preference. Hard: the best expert alone. Top-k: the best k.";
+constexpr const char* kRuleExplained = "As trained: the model's own rule. Soft: all experts, weights = preference. Hard: the best expert alone. Top-k: the best k. "
+                                       "Top-p: the fewest that reach a share p of the preference. Threshold: of the best k those not under τ × the heaviest. Expert choice: each "
+                                       "expert takes its best tokens of the prompt.";
 constexpr const char* kWeightsExplained =
     "Applied weights after the choice. As trained: the model's own rule, so Σ weights may change with k. Sum to 1: always 1. Match native sum: scaled to what the "
     "model's own k would give.";
@@ -35,6 +37,7 @@ private:
     void row(ViewContext& context, int moe_layer);
     void experts(ViewContext& context, int moe_layer);
     void chip(ViewContext& context, int moe_layer, int expert, float width);
+    void bias(ViewContext& context, int moe_layer);
     void update_kept(const ViewContext& context);
     std::string kept_text(const ViewContext& context, int moe_layer);
     /// Joins the edits into m_policy and shows it; `commit` also asks for the re-run.
@@ -107,12 +110,14 @@ void LayerPolicyPanel::all_layers(ViewContext& context) {
     ImGui::AlignTextToFramePadding();
     ImGui::TextUnformatted("All layers");
     ImGui::SameLine();
-    int k = gs::Policy{m_policy.rule, m_policy.k, m_policy.temperature, m_policy.weight_rule, {}}.for_layer(0, spec.n_experts).experts_per_token(spec);
+    gs::Policy of_all = m_policy;
+    of_all.layers.clear();
+    int k = of_all.for_layer(0, spec.n_experts).experts_per_token(spec);
     ImGui::SetNextItemWidth(unit * 9);
     if (ImGui::SliderInt("###k_all", &k, 1, spec.n_experts, "k = %d", ImGuiSliderFlags_AlwaysClamp)) {
         m_policy.rule = k == spec.n_used ? gs::GateRule::kNative : gs::GateRule::kTopK;
         m_policy.k = k == spec.n_used ? 0 : k;
-        for (LayerEdit& edit : m_edits) edit.rule.reset(), edit.k.reset();
+        for (LayerEdit& edit : m_edits) edit.rule.reset(), edit.k.reset(), edit.p.reset(), edit.tau.reset();
         changed(context, false);
     }
     if (ImGui::IsItemDeactivatedAfterEdit()) changed(context, true);
@@ -121,7 +126,7 @@ void LayerPolicyPanel::all_layers(ViewContext& context) {
     same_line_if_fits(name_combo_width(kRules));
     if (name_combo("###rule_all", kRules, rule, kRuleExplained)) {
         m_policy.rule = static_cast<gs::GateRule>(rule);
-        for (LayerEdit& edit : m_edits) edit.rule.reset(), edit.k.reset();
+        for (LayerEdit& edit : m_edits) edit.rule.reset(), edit.k.reset(), edit.p.reset(), edit.tau.reset();
         changed(context, true);
     }
     int weights = static_cast<int>(m_policy.weight_rule);
@@ -169,6 +174,8 @@ void LayerPolicyPanel::row(ViewContext& context, int moe_layer) {
     if (name_combo("###rule", kRules, rule, kRuleExplained)) {
         edit.rule = static_cast<gs::GateRule>(rule);
         if (edit.rule != gs::GateRule::kTopK) edit.k.reset();
+        edit.p.reset();
+        edit.tau.reset();
         if (edit.rule == m_policy.rule) edit.rule.reset();
         changed(context, true);
     }
@@ -179,6 +186,7 @@ void LayerPolicyPanel::row(ViewContext& context, int moe_layer) {
     ImGui::TableNextColumn();
     std::string marks = list_of("masked", edit.masked) + list_of("forced", edit.forced) + list_of("zeroed", edit.zeroed);
     for (const gs::ExpertSwap& swap : edit.swapped) marks += fmt::format("{} runs for {}  ", swap.to, swap.from);
+    for (const auto& b : edit.bias) marks += fmt::format("bias {}{:+.3g}  ", b.expert, b.bias);
     ImGui::AlignTextToFramePadding();
     if (marks.empty()) dim_text("none");
     else ImGui::TextUnformatted(fit_text(marks, ImGui::GetContentRegionAvail().x - 2 * ImGui::GetFrameHeight()).c_str());
@@ -225,7 +233,7 @@ void LayerPolicyPanel::table(ViewContext& context, ImVec2 size) {
     ImGui::TableSetupColumn("k", ImGuiTableColumnFlags_WidthStretch, 1.2f);
     ImGui::TableSetupColumn("rule", ImGuiTableColumnFlags_WidthFixed, name_combo_width(kRules));
     ImGui::TableSetupColumn("routes kept", ImGuiTableColumnFlags_WidthFixed, unit * 5.2f);
-    ImGui::TableSetupColumn("masked, forced", ImGuiTableColumnFlags_WidthStretch, 1.0f);
+    ImGui::TableSetupColumn("masked, forced, bias", ImGuiTableColumnFlags_WidthStretch, 1.0f);
     ImGui::TableHeadersRow();
     ImGuiListClipper clipper;
     clipper.Begin(static_cast<int>(m_edits.size()));
@@ -277,8 +285,32 @@ void LayerPolicyPanel::chip(ViewContext& context, int moe_layer, int expert, flo
 /// Wide enough for the largest expert with a mark.
 float chip_width(int n_experts) { return std::max(ImGui::CalcTextSize(n_experts > 100 ? "888 ×" : "88 ×").x + ImGui::GetStyle().FramePadding.x, ImGui::GetFontSize() * 1.6f); }
 
+/// Of the expert selected: what is added to its selection score at this layer.
+void LayerPolicyPanel::bias(ViewContext& context, int moe_layer) {
+    const gs::TraceInfo& info = context.what_if.trace().info();
+    const int expert = context.selected.expert;
+    if (expert < 0 || expert >= info.router.n_experts) {
+        dim_text("Select an expert to give it a bias.");
+        return;
+    }
+    LayerEdit& edit = m_edits[static_cast<size_t>(moe_layer)];
+    float bias = bias_of(edit, expert);
+    ImGui::AlignTextToFramePadding();
+    ImGui::TextUnformatted(fmt::format("bias of expert {}", expert).c_str());
+    ImGui::SameLine();
+    ImGui::SetNextItemWidth(ImGui::GetFontSize() * 7);
+    if (ImGui::DragFloat("###bias", &bias, 0.005f, -100, 100, "%+.3f", ImGuiSliderFlags_AlwaysClamp)) {
+        set_bias(edit, expert, bias);
+        changed(context, false);
+    }
+    if (ImGui::IsItemDeactivatedAfterEdit()) changed(context, true);
+    tooltip("Added to the expert's selection score at this layer, not to its weight: how DeepSeek-V3 balances its experts without a loss. In units of the selection score: "
+            "a share where that is a softmax or sigmoid, else logits. Drag: answered from the recorded logits. 0: none.");
+}
+
 void LayerPolicyPanel::experts(ViewContext& context, int moe_layer) {
     const gs::TraceInfo& info = context.what_if.trace().info();
+    bias(context, moe_layer);
     caption(fmt::format("Experts of layer {}: click to mask (×), again to force (+), again to free.", model_layer(info, moe_layer)));
     const float width = chip_width(info.router.n_experts);
     const float gap = ImGui::GetStyle().ItemSpacing.x, room = ImGui::GetContentRegionAvail().x;
@@ -304,7 +336,7 @@ void LayerPolicyPanel::draw(ViewContext& context) {
     const float spacing = ImGui::GetStyle().ItemSpacing.y, row_height = ImGui::GetFrameHeight() + spacing;
     const int per_row = std::max(1, static_cast<int>((room.x + ImGui::GetStyle().ItemSpacing.x) / (chip_width(trace.n_experts()) + ImGui::GetStyle().ItemSpacing.x)));
     const int n_chip_rows = (trace.n_experts() + per_row - 1) / per_row;
-    const float chips = std::min(static_cast<float>(n_chip_rows) * row_height + unit * 2, room.y * 0.4f);
+    const float chips = std::min(static_cast<float>(n_chip_rows) * row_height + unit * 3.8f, room.y * 0.45f);
     table(context, {0, std::max(unit * 7, room.y - chips - spacing)});
     ImGui::BeginChild("experts", {0, std::max(unit * 4, ImGui::GetContentRegionAvail().y)});
     experts(context, effective_pick(trace, context.selected).moe_layer);

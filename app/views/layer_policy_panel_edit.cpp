@@ -24,17 +24,30 @@ void set_state(LayerEdit& edit, int expert, ExpertState state) {
     if (state == ExpertState::kForced) insert(edit.forced, expert);
 }
 
+float bias_of(const LayerEdit& edit, int expert) {
+    const auto found = std::find_if(edit.bias.begin(), edit.bias.end(), [&](const auto& b) { return b.expert == expert; });
+    return found == edit.bias.end() ? 0 : found->bias;
+}
+
+void set_bias(LayerEdit& edit, int expert, float bias) {
+    std::erase_if(edit.bias, [&](const auto& b) { return b.expert == expert; });
+    if (bias == 0) return;
+    const auto at = std::find_if(edit.bias.begin(), edit.bias.end(), [&](const auto& b) { return b.expert > expert; });
+    edit.bias.insert(at, {expert, bias});
+}
+
 std::vector<LayerEdit> split_layers(const gs::Policy& policy, std::span<const int> moe_layers) {
     std::vector<LayerEdit> edits(moe_layers.size());
     for (size_t m = 0; m < moe_layers.size(); ++m) {
         LayerEdit& edit = edits[m];
         for (const gs::Policy::LayerItem& item : policy.layers) {
             if (moe_layers[m] < item.first || moe_layers[m] > item.last) continue;
-            if (item.k) {                                  // a k without a rule beside it means top-k (policy.h)
-                edit.k = item.k;
-                edit.rule = gs::GateRule::kTopK;
-            }
-            if (item.rule) edit.rule = item.rule;
+            if (const auto own = item.own_rule()) edit.rule = own;
+            if (item.k) edit.k = item.k;
+            if (item.p) edit.p = item.p;
+            if (item.tau) edit.tau = item.tau;
+            if (item.noise) edit.noise = item.noise;
+            for (const auto& b : item.bias) set_bias(edit, b.expert, b.bias);
             if (item.temperature) edit.temperature = item.temperature;
             for (int e : item.masked) insert(edit.masked, e);
             for (int e : item.forced) insert(edit.forced, e);
@@ -58,13 +71,17 @@ gs::Policy join_layers(const gs::Policy& base, std::span<const LayerEdit> edits,
         gs::Policy::LayerItem item;
         item.first = item.last = moe_layers[m];
         // rule@L=topk beside k@L is implied, and left out of the text.
-        item.rule = edit.k && edit.rule == gs::GateRule::kTopK ? std::nullopt : edit.rule;
+        item.rule = edit.rule == gs::implied_rule(edit.tau.has_value(), edit.p.has_value(), edit.k.has_value()) ? std::nullopt : edit.rule;
         item.k = edit.k;
         item.temperature = edit.temperature;
         item.masked = edit.masked;
         item.forced = edit.forced;
         item.zeroed = edit.zeroed;
         item.swapped = edit.swapped;
+        item.p = edit.p;
+        item.tau = edit.tau;
+        item.noise = edit.noise;
+        item.bias = edit.bias;
         out.layers.push_back(std::move(item));
     }
     return out;
@@ -75,6 +92,8 @@ void set_layer_k(LayerEdit& edit, const gs::Policy& base, const gs::RouterSpec& 
     const bool as_all = base.rule == gs::GateRule::kTopK && k == (base.k > 0 ? base.k : spec.n_used);
     edit.rule.reset();
     edit.k.reset();
+    edit.p.reset();
+    edit.tau.reset();
     if (as_trained || as_all) return;
     edit.rule = gs::GateRule::kTopK;
     edit.k = k;

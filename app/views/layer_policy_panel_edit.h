@@ -16,6 +16,8 @@ struct LayerEdit {
     std::optional<float> temperature;
     std::vector<int> masked, forced, zeroed;
     std::vector<gs::ExpertSwap> swapped;
+    std::optional<float> p, tau, noise;
+    std::vector<gs::Policy::ExpertBias> bias;
     bool operator==(const LayerEdit&) const = default;
     bool empty() const { return *this == LayerEdit{}; }
 };
@@ -23,6 +25,9 @@ struct LayerEdit {
 enum class ExpertState : uint8_t { kFree, kMasked, kForced };
 ExpertState state_of(const LayerEdit& edit, int expert);
 void set_state(LayerEdit& edit, int expert, ExpertState state);
+/// Of the selection score; 0: none.
+float bias_of(const LayerEdit& edit, int expert);
+void set_bias(LayerEdit& edit, int expert, float bias);
 
 /// [M] edits, one per entry of moe_layers (blk.N, ascending).
 std::vector<LayerEdit> split_layers(const gs::Policy& policy, std::span<const int> moe_layers);

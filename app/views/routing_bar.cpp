@@ -21,8 +21,23 @@ namespace {
 
 bool has_labels() { return ImGui::GetMainViewport()->Size.x > ImGui::GetFontSize() * 72; }
 
+/// Rules that k goes with: of top-p it is the most, the others take it as it is.
+bool keeps_rule(gs::GateRule rule) { return rule == gs::GateRule::kTopP || rule == gs::GateRule::kThreshold || rule == gs::GateRule::kExpertChoice; }
+
+/// k of the slider: the policy's for all layers, where it is one.
+int global_k(gs::Policy policy, const gs::RouterSpec& router) {
+    policy.layers.clear();   // a layer's own value is not the global one
+    const gs::LayerPolicy all = policy.for_layer(0, router.n_experts);
+    const int k = all.rule == gs::GateRule::kExpertChoice ? all.chosen_k(router) : all.experts_per_token(router);
+    return std::clamp(k, 1, router.n_experts);
+}
+
 /// `policy` with another global k; the model's own k with nothing else changed is "native" again.
 gs::Policy with_k(gs::Policy policy, int k, const gs::RouterSpec& router) {
+    if (keeps_rule(policy.rule)) {
+        policy.k = k == (policy.rule == gs::GateRule::kTopP ? router.n_experts : router.n_used) ? 0 : k;
+        return policy;
+    }
     policy.rule = gs::GateRule::kTopK;
     policy.k = k;
     gs::Policy native = policy;
@@ -64,25 +79,22 @@ void RoutingBar::draw(ViewContext& context) {
     }
     draw_k(context, router);
     draw_rule(context, router);
+    m_gates.draw(context, router);
     if (!is_compact()) {
-        draw_weights_and_temperature(context);
+        draw_weights(context);
         draw_sum(context);
+        draw_temperature(context);
     }
     draw_outcome(context);
 }
 
 void RoutingBar::draw_k(ViewContext& context, const gs::RouterSpec& router) {
     const gs::Policy policy = shown_policy(context);
-    int k = std::clamp(policy.for_layer(0, router.n_experts).experts_per_token(router), 1, router.n_experts);
-    if (!policy.layers.empty()) {  // a layer's own value is not the global one
-        gs::Policy global = policy;
-        global.layers.clear();
-        k = std::clamp(global.for_layer(0, router.n_experts).experts_per_token(router), 1, router.n_experts);
-    }
+    int k = global_k(policy, router);
     if (has_labels()) label("experts per token");
     ImGui::SetNextItemWidth(ImGui::GetFontSize() * (is_compact() ? 9.0f : 13.0f));
     const bool hint = !context.settings.k_hint_done && !is_compact() && policy.is_native();  // the one thing a newcomer should try
-    const std::string format = fmt::format("k = %d of {}{}", router.n_experts, hint ? "   ← drag →" : "");
+    const std::string format = fmt::format("k {} %d of {}{}", policy.rule == gs::GateRule::kTopP || policy.rule == gs::GateRule::kThreshold ? "≤" : "=", router.n_experts, hint ? "   ← drag →" : "");
     if (hint) ImGui::PushStyleColor(ImGuiCol_Border, context.theme.accent);
     ImGui::PushStyleVar(ImGuiStyleVar_FrameBorderSize,
                         hint ? std::max(1.0f, ImGui::GetFontSize() / 12) : ImGui::GetStyle().FrameBorderSize);
@@ -126,6 +138,7 @@ void RoutingBar::draw_rule(ViewContext& context, const gs::RouterSpec& router) {
     ImGui::BeginGroup();
     if (has_labels()) label("rule");
     ImGui::SetNextItemWidth(ImGui::GetFontSize() * 6);
+    // Rules beyond these four are chosen beside them (gate_popup.h).
     if (compact ? ImGui::Combo("###rule_list", &rule, rules, 4) : segmented("rule", rules, rule, notes)) {
         policy.rule = static_cast<gs::GateRule>(rule);
         policy.k = policy.rule == gs::GateRule::kTopK ? (policy.k ? policy.k : router.n_used) : 0;
@@ -134,7 +147,7 @@ void RoutingBar::draw_rule(ViewContext& context, const gs::RouterSpec& router) {
     ImGui::EndGroup();
 }
 
-void RoutingBar::draw_weights_and_temperature(ViewContext& context) {
+void RoutingBar::draw_weights(ViewContext& context) {
     static const char* const rules[] = {"as trained", "sum to 1", "native sum"};
     const float unit = ImGui::GetFontSize();
     gs::Policy policy = shown_policy(context);
@@ -151,6 +164,11 @@ void RoutingBar::draw_weights_and_temperature(ViewContext& context) {
         "How the applied weights are scaled after the choice: as the model was trained, so that they sum to 1, or to the sum that native "
         "routing has");
     ImGui::EndGroup();
+}
+
+void RoutingBar::draw_temperature(ViewContext& context) {
+    const float unit = ImGui::GetFontSize();
+    gs::Policy policy = shown_policy(context);
     flow(unit * 4 + (has_labels() ? ImGui::CalcTextSize("temp.").x : 0));
     ImGui::BeginGroup();
     if (has_labels()) label("temp.");

@@ -1,7 +1,7 @@
 // The routing half of the top bar: k, gate rule, weight rule, temperature, sum of weights, and what the last change did.
 #pragma once
 
-#include "app/views/view.h"
+#include "app/views/gate_popup.h"
 
 namespace app {
 
@@ -13,14 +13,17 @@ gs::RouterSpec router_on_screen(const gs::SessionState& state);
 class RoutingBar {
 public:
     void draw(ViewContext& context);
-    void draw_weights_and_temperature(ViewContext& context);
+    void draw_weights(ViewContext& context);
+    void draw_temperature(ViewContext& context);
+    /// Σ of the applied weights, beside the rule that scales them.
+    void draw_sum(ViewContext& context);
 
 private:
     void draw_k(ViewContext& context, const gs::RouterSpec& router);
     void draw_rule(ViewContext& context, const gs::RouterSpec& router);
-    void draw_sum(ViewContext& context);
     void draw_outcome(ViewContext& context);
 
+    GatePopup m_gates;
     float m_temperature = 1;  ///< while it is dragged
 };
 

@@ -160,7 +160,11 @@ void TopBar::draw_more(ViewContext& context) {
     if (!ImGui::BeginPopup("###more_popup")) return;
     if (is_compact()) {
         mode_buttons(context);
-        if (router_on_screen(context.state).n_experts > 0) m_routing.draw_weights_and_temperature(context);
+        if (router_on_screen(context.state).n_experts > 0) {
+            m_routing.draw_weights(context);
+            m_routing.draw_sum(context);
+            m_routing.draw_temperature(context);
+        }
     }
     sampler_controls(context);
     ImGui::EndPopup();

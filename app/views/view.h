@@ -38,6 +38,8 @@ struct ViewSettings {
     ColorMap map = ColorMap::kCividis;
     bool auto_range = true;              ///< off: 0 to 1, so that runs compare; on shows a router of many even experts at all
     gs::PhaseFilter phase = gs::PhaseFilter::kBoth;
+    bool choice_signs = true;              ///< drops, ties and fragile choices on heatmaps
+    float logit_error = 0;                 ///< rms of a router logit, for what is fragile; 0: rounding to bf16
     std::string prompt = "What is a llama?";
     bool chat = true;
     int max_new_tokens = 128;

@@ -9,6 +9,7 @@
 
 #include "app/widgets/heatmap_axes.h"
 #include "app/widgets/heatmap_renderer.h"
+#include "app/widgets/heatmap_signs.h"
 #include "app/widgets/heatmap_view.h"
 #include "imgui_internal.h"
 
@@ -310,6 +311,7 @@ void Heatmap::Impl::paint(const HeatmapInput& input, std::span<const HeatmapMark
     draw_cells(input);
     list.PushClipRect(plot.Min, plot.Max, true);
     if (problem.empty() && filled) draw_numbers(input, list);
+    if (problem.empty() && filled) draw_signs(input, cols, rows, swapped, px, list);
     draw_marks(marks, list);
     for (const HeatmapPath& path : paths) draw_path(path, list);
     if (hit.hovered) {

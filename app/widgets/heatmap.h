@@ -40,6 +40,10 @@ struct HeatmapInput {
     std::function<std::string(int col)> col_label;      ///< short axis label (token text made visible); called for visible ones only
     std::function<std::string(int row)> row_label;
     std::string col_title, row_title;      ///< axis titles: "token", "expert"
+    static constexpr uint8_t kDropped = 1, kTie = 2, kFragile = 4;
+    /// Signs of one column's cells, out[n_rows] of the bits above: called each frame for columns in sight, where cells are large enough (heatmap_signs.h).
+    std::function<void(int col, std::span<uint8_t> out)> fill_signs;
+    ImU32 sign_color = IM_COL32(255, 140, 60, 255);
 };
 
 /// Where the user looks; owned by the panel, kept over frames.
