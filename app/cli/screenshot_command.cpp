@@ -28,7 +28,9 @@ static int screenshot(const ScreenshotArguments& a) {
     options.engine = engine_request(a.engine, {.n_threads = a.n_threads, .precision = a.exact ? gs::Precision::kExact : gs::Precision::kFast});
     options.pick.moe_layer = a.layer;
     options.interop = !a.no_interop;
-    if (auto done = render_screenshot(options); !done) return fail(done.error());
+    const auto routing = render_screenshot(options);
+    if (!routing) return fail(routing.error());
+    if (!routing->empty()) fmt::print(stderr, "gatescope: routing for the heatmap: {}\n", *routing);
     fmt::print(stderr, "gatescope: wrote {}\n", options.out.string());
     return 0;
 }

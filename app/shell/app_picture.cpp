@@ -93,7 +93,7 @@ std::string view_names() {
     return names;
 }
 
-gs::Result<void> render_screenshot(const ScreenshotOptions& o) {
+gs::Result<std::string> render_screenshot(const ScreenshotOptions& o) {
     GS_TRY(const gs::Policy what_if, parse_policy(o.what_if));
     ThemeKind theme = ThemeKind::kDark;
     if (!parse_theme(o.theme, theme))
@@ -128,7 +128,9 @@ gs::Result<void> render_screenshot(const ScreenshotOptions& o) {
         GS_TRY_VOID(finish(session));
     }
     GS_TRY_VOID(shell->run_frames(kSettleFrames, drawer));
-    return shell->screenshot(o.out);
+    GS_TRY_VOID(shell->screenshot(o.out));
+    const auto model = session.latest()->model;
+    return !o.prompt.empty() && model ? model->drawing : std::string();
 }
 
 gs::Result<WindowBench> bench_frames(const gs::TraceSnapshot& trace, int width, int height) {

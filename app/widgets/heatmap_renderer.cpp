@@ -134,17 +134,18 @@ gs::Result<void> HeatmapSurface::upload(HeatmapPyramid& pyramid, const std::opti
     if (shared && !zoomed_out) {
         m_behind = m_behind || !dirty.empty();
     } else if (m_behind) {
-        copy_all();
+        copy(0, values.size());
     } else {
-        for (const auto& [first, count] : dirty)
-            std::memcpy(m_values.data().data() + first * sizeof(float), values.data() + first, count * sizeof(float));
+        for (const auto& [first, count] : dirty) copy(first, count);
     }
     return {};
 }
 
-void HeatmapSurface::copy_all() {
-    std::memcpy(m_values.data().data(), m_pyramid->values().data(), m_pyramid->values().size_bytes());
-    m_behind = false;
+void HeatmapSurface::copy(size_t first, size_t count) {
+    const std::span<const float> values = m_pyramid->values();
+    std::memcpy(m_values.data().data() + first * sizeof(float), values.data() + first, count * sizeof(float));
+    m_renderer.m_n_bytes_copied += count * sizeof(float);
+    if (count == values.size()) m_behind = false;
 }
 
 /// Just before it is drawn: another run may have begun since it was said what to show. The host has the same values.
@@ -153,7 +154,7 @@ void HeatmapSurface::hold_shared() {
     m_push.flags = (m_push.flags & ~HeatmapPush::kShared) | (held ? HeatmapPush::kShared : 0);
     m_push.shared_first = held ? m_shared->first : 0;
     m_renderer.m_n_drawn_shared += held;
-    if (!held && m_behind && m_pyramid->layout_generation() == m_layout_generation) copy_all();
+    if (!held && m_behind && m_pyramid->layout_generation() == m_layout_generation) copy(0, m_pyramid->values().size());
 }
 
 void HeatmapSurface::bind() {

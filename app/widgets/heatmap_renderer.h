@@ -51,6 +51,8 @@ public:
     uint64_t n_drawn() const { return m_n_drawn; }
     /// Those of them whose values were read where the engine wrote them.
     uint64_t n_drawn_shared() const { return m_n_drawn_shared; }
+    /// Bytes of values copied from the host so far.
+    uint64_t n_bytes_copied() const { return m_n_bytes_copied; }
 
     bool has_gpu() const { return m_gpu != nullptr; }
     /// Most bytes of values (HeatmapPyramid::size_for) that one heatmap may have.
@@ -78,7 +80,7 @@ private:
     std::vector<std::unique_ptr<HeatmapSurface>> m_retired_surfaces;
     std::vector<std::unique_ptr<Texture>> m_retired_textures;
     GpuShared* m_shared = nullptr;
-    uint64_t m_n_drawn = 0, m_n_drawn_shared = 0;
+    uint64_t m_n_drawn = 0, m_n_drawn_shared = 0, m_n_bytes_copied = 0;
 };
 
 /// One heatmap's share of the device.
@@ -96,7 +98,7 @@ public:
 private:
     friend class HeatmapRenderer;
     void bind();
-    void copy_all();
+    void copy(size_t first, size_t count);
     void hold_shared();
     void record(VkCommandBuffer commands);
 

@@ -129,9 +129,12 @@ TEST_F(SharedHeatmap, ShowsWhatTheEngineWroteOfItsRunAndOtherwiseWhatTheHostHas)
 TEST_F(SharedHeatmap, ColumnsThatAreAppendedAreReadWithoutACopy) {
     ASSERT_TRUE(viewer->begin_run(memory.id, 7));
     pixels();
+    EXPECT_EQ(shell->heatmaps().n_bytes_copied(), 0u);
     input.n_cols = 47;
     const auto drawn = pixels();
+    EXPECT_EQ(shell->heatmaps().n_bytes_copied(), 0u);
     EXPECT_EQ(drawn, expected(engines));
+    EXPECT_GT(shell->heatmaps().n_bytes_copied(), 0u);
     // Back on the host everything is there, also what was never copied before.
     input.on_device.reset();
     EXPECT_EQ(pixels(), expected(hosts));
