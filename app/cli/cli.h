@@ -32,5 +32,9 @@ void add_precision_command(CLI::App& root, CommandBody& chosen);
 void add_sensitivity_command(CLI::App& root, CommandBody& chosen);
 void add_schedule_command(CLI::App& root, CommandBody& chosen);
 void add_choices_command(CLI::App& root, CommandBody& chosen);
+void add_ablate_command(CLI::App& root, CommandBody& chosen);
+void add_cost_command(CLI::App& root, CommandBody& chosen);
+void add_fetch_dense_command(CLI::App& root, CommandBody& chosen);
+void add_side_by_side_command(CLI::App& root, CommandBody& chosen);
 
 }  // namespace app

@@ -54,6 +54,8 @@ void add_screenshot_command(CLI::App& root, CommandBody& chosen) {
     command->add_option("--state", o.state, "a state line, as the window copies it");
     command->add_option("--what-if", o.what_if, "show this policy as a what-if on the run");
     command->add_option("--compare", o.compare_policy, "run again under this policy and compare");
+    command->add_option("--ablate", o.ablate, "measure the run without these experts (zero), e.g. 12:3,12:5");
+    command->add_option("--beside", o.beside, "run this model file beside the loaded one");
     auto* map = command->add_option("--map", o.map_domain, "measure the sensitivity map of this bundled sample: " + fmt::format("{}", fmt::join(bundled_text_names(), ", ")));
     command->add_option("--map-tokens", o.map_tokens, "tokens of it")->check(CLI::Range(2, 1 << 20))->capture_default_str()->needs(map);
     command->add_option("--budget", o.budget, "and check a schedule for this budget, e.g. kl=0.05")->needs(map);

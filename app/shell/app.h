@@ -43,6 +43,8 @@ struct ScreenshotOptions {
     std::string policy = "native";
     std::string what_if;         ///< policy shown as what-if on the run; empty: none
     std::string compare_policy;  ///< run again under it and compare; empty: no
+    std::string ablate;          ///< experts that are zeroed and measured on the run, e.g. "12:3"; empty: none
+    std::filesystem::path beside; ///< model that is run beside the loaded one; empty: none
     std::string map_domain;      ///< bundled sample whose sensitivity map is measured; empty: none
     int map_tokens = 128;        ///< of it
     std::string budget;          ///< of a schedule that is made from the map and checked; empty: none

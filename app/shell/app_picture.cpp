@@ -1,6 +1,7 @@
 // The window without a window: pictures of a run, and what a frame costs.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "app/base/paths.h"
@@ -46,6 +47,24 @@ gs::Result<void> prepare_map(gs::Session& session, const ScreenshotOptions& o) {
     if (o.budget.empty()) return {};
     GS_TRY(const gs::Budget budget, gs::Budget::parse(o.budget));
     session.request_schedule(budget);
+    return finish(session);
+}
+
+/// Experts taken out of the run, and another model beside it, as far as they are asked for.
+gs::Result<void> prepare_explained(gs::Session& session, const ScreenshotOptions& o, ViewSettings& settings) {
+    if (!session.latest()->model) return {};
+    gs::RunRequest answer{.prompt = settings.prompt, .max_new_tokens = std::min(o.max_new_tokens, 64)};
+    if (!o.ablate.empty()) {
+        GS_TRY(settings.ablated, gs::parse_ablated(o.ablate, gs::AblationMode::kZero));
+        gs::AblationRequest request{.of_run = true, .experts = settings.ablated};
+        request.text_name = "run on screen";
+        request.continuation = answer;
+        session.request_ablation(request);
+        GS_TRY_VOID(finish(session));
+    }
+    if (o.beside.empty()) return {};
+    GS_TRY(const std::string text, bundled_text("prose"));
+    session.request_side_by_side({.other = o.beside, .run = answer, .text = text, .text_name = "prose", .max_tokens = 256});
     return finish(session);
 }
 
@@ -116,6 +135,7 @@ gs::Result<std::string> render_screenshot(const ScreenshotOptions& o) {
         return gs::Error{gs::ErrorKind::kUsage, "unknown_layout", "There is no layout " + o.layout, "the layouts are explore, teach and tune", "--layout explore"};
     ui.set_layout(layout);
     GS_TRY_VOID(prepare(session, o));
+    GS_TRY_VOID(prepare_explained(session, o, settings));
     Drawer drawer{session, ui, *shell, {o.theme, o.scale}};
     GS_TRY_VOID(shell->run_frames(1, drawer));
     ui.selected() = o.pick;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/ablation_parts.h"
 #include "app/views/chart_tables.h"
 #include "app/views/choice_signs.h"
 #include "app/views/heatmap_panel_picture.h"
@@ -40,6 +41,7 @@ private:
     void move_selection(ViewContext& context, const HeatmapHit& hit);
     void select_cell(ViewContext& context, int col, int row);
     std::string column_csv(int col) const;
+    void mark_ablated(const Pick& of, std::vector<HeatmapMark>& marks, const ViewContext& context) const;
 
     HeatmapView& view() { return m_views[static_cast<size_t>(m_kind)]; }
 
@@ -342,6 +344,13 @@ void HeatmapPanel::react(ViewContext& context, const HeatmapHit& hit) {
     context_menu(context);
 }
 
+/// The expert's whole row, or its cell where layers are shown; another layer's expert of that number is another one.
+void HeatmapPanel::mark_ablated(const Pick& of, std::vector<HeatmapMark>& marks, const ViewContext& context) const {
+    if (m_kind == PictureKind::kTokenLayer) return;
+    const int col = m_kind == PictureKind::kLayerExpert ? m_picture.col_of(of) : -1, row = m_picture.row_of(of);
+    if (row >= 0) marks.push_back({col, row, context.theme.warning, 1.5f * context.scale});
+}
+
 void HeatmapPanel::draw(ViewContext& context) {
     const gs::TraceSnapshot& trace = context.what_if.trace();
     if (draw_if_no_routes(context, trace)) return;
@@ -367,6 +376,7 @@ void HeatmapPanel::draw(ViewContext& context) {
         const int col = m_picture.col_of(of), row = m_picture.row_of(of);
         if (col >= 0 || row >= 0) marks.push_back({col, row, color, thickness * context.scale});
     };
+    for (const Pick& of : ablated_picks(context)) mark_ablated(of, marks, context);
     mark(context.hovered, context.theme.hover, 1.0f);
     mark(context.selected, context.theme.selection, 2.0f);
     const HeatmapHit hit = m_heatmap->draw(kIds[static_cast<size_t>(m_kind)], signed_input(context), view(), size, marks);

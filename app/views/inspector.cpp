@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "app/views/ablation_parts.h"
 #include "app/views/choice_signs.h"
 #include "app/views/inspector_router.h"
 #include "app/views/layer_stats.h"
@@ -161,6 +162,7 @@ void Inspector::draw_expert(ViewContext& context, const gs::TraceSnapshot& trace
     const std::string title = fmt::format("Expert {}{}", expert, pick.expert < 0 ? " (first choice)" : "");
     if (const int move = stepper("expert", title, "Expert before", "Next expert"))
         context.selected.expert = std::clamp(expert + move, 0, trace.n_experts() - 1);
+    ablation_buttons(context, pick.moe_layer, expert);
     const LayerStats& stats = m_stats.layer(pick.moe_layer);
     const auto e = static_cast<size_t>(expert);
     const char* const phase = context.settings.phase == gs::PhaseFilter::kBoth      ? ""

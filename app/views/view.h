@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "app/views/what_if_cache.h"
 #include "app/widgets/colormap.h"
@@ -31,7 +32,7 @@ enum class TokenColor : uint8_t { kTopExpert, kEntropy, kMargin, kLogprob };
 enum class LayoutKind : uint8_t { kExplore, kTeach, kTune };
 inline constexpr LayoutKind kLayouts[] = {LayoutKind::kExplore, LayoutKind::kTeach, LayoutKind::kTune};
 
-/// Kept in the settings file.
+/// Kept in the settings file, but for what belongs to the model that is loaded.
 struct ViewSettings {
     Quantity quantity = Quantity::kAppliedWeight;
     TokenColor token_color = TokenColor::kTopExpert;
@@ -44,6 +45,7 @@ struct ViewSettings {
     bool chat = true;
     int max_new_tokens = 128;
     gs::SamplerSettings sampler;
+    std::vector<gs::AblatedExpert> ablated;   ///< the set that the ablation panel measures and applies; not kept
     bool k_hint_done = false;              ///< k was changed once: the first-run hint is no longer needed
 };
 

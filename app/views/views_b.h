@@ -12,6 +12,10 @@ std::unique_ptr<View> make_histogram_view();      // histogram_panel.cpp
 std::unique_ptr<View> make_gates_view();          // gates_panel.cpp
 std::unique_ptr<View> make_layer_policy_view();   // layer_policy_panel.cpp
 std::unique_ptr<View> make_sensitivity_view();    // sensitivity_panel.cpp
+std::unique_ptr<View> make_ablation_view();       // ablation_panel.cpp
+std::unique_ptr<View> make_diagram_view();        // diagram_panel.cpp
+std::unique_ptr<View> make_cost_view();           // cost_panel.cpp
+std::unique_ptr<View> make_side_by_side_view();   // side_by_side_panel.cpp
 
 std::unique_ptr<View> make_prompt_view();         // top_bar.cpp
 std::unique_ptr<View> make_tokens_view();         // tokens.cpp
