@@ -53,7 +53,8 @@ struct ScreenshotOptions {
     bool validate = false;
     gs::EngineRequest engine;
 };
-/// How the routing of the run got to the heatmap (Decoder::drawing); empty where nothing was run. Errors: kUsage "unknown_view", "bad_policy", "bad_budget", "unknown_domain"; those of loading and running; kDevice without Vulkan; kRun "cannot_write".
+/// How the routing of the run got to the heatmap (Decoder::drawing); empty where nothing was run.
+/// Errors: kUsage "unknown_view", "bad_policy", "bad_budget", "unknown_domain"; those of loading and running; kDevice without Vulkan; kRun "cannot_write".
 gs::Result<std::string> render_screenshot(const ScreenshotOptions& options);
 /// Names accepted by ScreenshotOptions::view, for --help.
 std::string view_names();
