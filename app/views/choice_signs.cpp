@@ -83,10 +83,11 @@ std::string choice_text(const gs::Choice& choice) {
 
 std::string fragile_explained(gs::LogitError error) {
     if (error.rms > 0)
-        return fmt::format("Fragile: the router logits on both sides of the cut are closer than √2 × {}, the rms error of a logit that you gave, so that it would be decided the "
-                           "other way in 16 % of cases or more",
+        return fmt::format("Fragile: the router logits on both sides of the cut are closer than √2 × {}, the rms error of a logit that you gave, so that it "
+                           "would be decided the other way in 16 % of cases or more",
                            format_number(static_cast<double>(error.rms)));
-    return "Fragile: router logits on both sides of the cut are so close that rounding them to bf16 may exchange them (half a step each, 2^(floor(log2 |z|) - 8))";
+    return "Fragile: router logits on both sides of the cut are so close that rounding them to bf16 may exchange them (half a step each, "
+           "2^(floor(log2 |z|) - 8))";
 }
 
 }  // namespace app

@@ -66,7 +66,8 @@ void GatePopup::rules(ViewContext& context, const gs::RouterSpec& router) {
         policy = shown_policy(context);
     };
     choose("Top-p###topp", gs::GateRule::kTopP,
-           "The fewest experts, best first, whose preference sums to p of all that may be chosen: a sure router uses few, an unsure one many. k, where it is set, caps them");
+           "The fewest experts, best first, whose preference sums to p of all that may be chosen: a sure router uses few, an unsure one many. "
+           "k, where it is set, caps them");
     float p = policy.p;
     bool moved = ImGui::SliderFloat("p###p", &p, 0.05f, 1, "%.2f", ImGuiSliderFlags_AlwaysClamp);
     if (moved) {
@@ -76,7 +77,8 @@ void GatePopup::rules(ViewContext& context, const gs::RouterSpec& router) {
     follow_item(context, moved, policy);
     tooltip("Share of the preference to be reached. 1: all experts (soft)");
     choose("Threshold###threshold", gs::GateRule::kThreshold,
-           fmt::format("Of the k best (k = {} unless you set it) those that weigh at least τ times as much as the heaviest; at least one. As ik_llama.cpp's smart expert reduction",
+           fmt::format("Of the k best (k = {} unless you set it) those that weigh at least τ times as much as the heaviest; at least one. As ik_llama.cpp's "
+                       "smart expert reduction",
                        router.n_used)
                .c_str());
     float tau = policy.tau;
@@ -88,8 +90,8 @@ void GatePopup::rules(ViewContext& context, const gs::RouterSpec& router) {
     follow_item(context, moved, policy);
     tooltip("0: the k best. 1: the best alone");
     choose("Expert choice###expert_choice", gs::GateRule::kExpertChoice,
-           "Each expert takes its best tokens of the prompt, T k / E × factor of them, so that all carry the same load and a token may get none. It needs to see all tokens: those "
-           "of the answer come one at a time and route by top-k");
+           "Each expert takes its best tokens of the prompt, T k / E × factor of them, so that all carry the same load and a token may get none. It needs to "
+           "see all tokens: those of the answer come one at a time and route by top-k");
     if (gate_summary(policy).empty()) return;
     if (ImGui::Button("As trained###as_trained")) {
         policy.rule = gs::GateRule::kNative;
@@ -123,8 +125,8 @@ void GatePopup::capacity(ViewContext& context) {
         policy.capacity = on ? 1.25f : 0;
         apply_policy(context, policy);
     }
-    tooltip("At most ceil(T k / E × factor) tokens an expert and layer (Switch Transformer, eq. 3), in token order: T is the length of the prompt, then the tokens so far. What "
-            "comes later is dropped: the expert adds nothing to that token, other weights stay");
+    tooltip("At most ceil(T k / E × factor) tokens an expert and layer (Switch Transformer, eq. 3), in token order: T is the length of the prompt, then the "
+            "tokens so far. What comes later is dropped: the expert adds nothing to that token, other weights stay");
     if (!on) return;
     policy = shown_policy(context);
     const bool moved = ImGui::SliderFloat("factor###factor", &policy.capacity, 0.25f, 4, "%.2f", ImGuiSliderFlags_AlwaysClamp | ImGuiSliderFlags_Logarithmic);
@@ -153,7 +155,9 @@ void GatePopup::drops(ViewContext& context) {
     tooltip("Over all layers and tokens of the run on screen, those tried included (what-if)");
     if (all.dropped == 0) return;
     ImGui::PlotHistogram("by position###drops", shares.data(), static_cast<int>(shares.size()), 0, nullptr, 0, most, {0, ImGui::GetFontSize() * 3});
-    tooltip(fmt::format("Share of assignments dropped in {} parts of the run, first tokens left; the highest bar is {}", shares.size(), format_percent(static_cast<double>(most))).c_str());
+    tooltip(fmt::format("Share of assignments dropped in {} parts of the run, first tokens left; the highest bar is {}", shares.size(),
+                        format_percent(static_cast<double>(most)))
+                .c_str());
 }
 
 }  // namespace app

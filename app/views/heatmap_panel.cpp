@@ -144,8 +144,8 @@ void HeatmapPanel::sign_controls(ViewContext& context) {
     ViewSettings& settings = context.settings;
     same_line_if_fits(button_width("signs") + ImGui::GetFrameHeight());
     ImGui::Checkbox("signs###signs", &settings.choice_signs);
-    tooltip(("Zoom in until cells are a few pixels wide. A corner: a fragile choice, on the worst expert chosen and the best one rejected. Two bars: a tie, equal selection "
-             "scores there, the lower index wins. A cross: chosen, but dropped by a capacity.\n" +
+    tooltip(("Zoom in until cells are a few pixels wide. A corner: a fragile choice, on the worst expert chosen and the best one rejected. Two bars: a tie, "
+             "equal selection scores there, the lower index wins. A cross: chosen, but dropped by a capacity.\n" +
              fragile_explained({settings.logit_error}))
                 .c_str());
     if (!settings.choice_signs) return;
@@ -202,6 +202,10 @@ void HeatmapPanel::legend(const ViewContext& context) const {
         case PictureKind::kTokenLayer: text = fmt::format("{} tokens × {} MoE layers", trace.n_tokens(), info.n_moe_layers()); break;
     }
     if (!hatch_text.empty()) text += "; hatched: " + hatch_text;
+    if (context.settings.choice_signs && !(shown.kind == PictureKind::kLayerExpert && shown.over_run)) {
+        text += "; corner: fragile";
+        if (trace.n_tokens() > 0 && trace.policy(trace.n_tokens() - 1).capacity > 0) text += ", cross: dropped";
+    }
     caption_on_line(text);
 }
 
@@ -245,7 +249,9 @@ HeatmapInput HeatmapPanel::signed_input(const ViewContext& context) {
     HeatmapInput in = input(context);
     const gs::LogitError error{context.settings.logit_error};
     if (context.settings.choice_signs && !(m_kind == PictureKind::kLayerExpert && m_over_run))
-        in.fill_signs = [this, error, trace = context.what_if.trace()](int col, std::span<uint8_t> out) { m_signs.column(trace, m_picture, error, col, out); };
+        in.fill_signs = [this, error, trace = context.what_if.trace()](int col, std::span<uint8_t> out) {
+            m_signs.column(trace, m_picture, error, col, out);
+        };
     in.sign_color = context.theme.dark ? IM_COL32(255, 140, 60, 255) : IM_COL32(255, 160, 90, 255);
     return in;
 }

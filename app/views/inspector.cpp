@@ -145,7 +145,8 @@ void Inspector::draw_layer(ViewContext& context, const gs::TraceSnapshot& trace,
     const gs::LogitError error{context.settings.logit_error};
     key_value("choice", choice_text(m_choice_reader.read(trace, pick.moe_layer, pick.token, error)), fragile_explained(error).c_str());
     const gs::ChoiceCounts& counts = m_layer_choices.counts(trace, pick.moe_layer, error);
-    key_value("fragile here", fmt::format("{} of {} ({}); {} ties", counts.fragile, counts.with_border, format_percent(counts.with_border > 0 ? static_cast<double>(counts.fragile) / static_cast<double>(counts.with_border) : 0), counts.ties),
+    const double share = counts.with_border > 0 ? static_cast<double>(counts.fragile) / static_cast<double>(counts.with_border) : 0;
+    key_value("fragile here", fmt::format("{} of {} ({}); {} ties", counts.fragile, counts.with_border, format_percent(share), counts.ties),
               ("Decisions of this layer over the run that have a worst expert chosen and a best one rejected. " + fragile_explained(error)).c_str());
     if (counts.dropped > 0)
         key_value("dropped here", fmt::format("{} of {} ({})", counts.dropped, counts.wanted, format_percent(counts.dropped_share())),

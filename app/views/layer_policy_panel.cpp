@@ -144,6 +144,11 @@ void LayerPolicyPanel::all_layers(ViewContext& context) {
     badge_on_line(context, provenance);
 }
 
+/// A number that is used, or one that a token's rule stays within.
+const char* k_format(gs::GateRule rule) {
+    return rule == gs::GateRule::kTopP || rule == gs::GateRule::kThreshold || rule == gs::GateRule::kExpertChoice ? "≤ %d" : "%d";
+}
+
 std::string list_of(const char* word, const std::vector<int>& experts) {
     return experts.empty() ? "" : fmt::format("{} {}  ", word, fmt::join(experts, " "));
 }
@@ -163,7 +168,7 @@ void LayerPolicyPanel::row(ViewContext& context, int moe_layer) {
     ImGui::TableNextColumn();
     int k = resolved.experts_per_token(info.router);
     ImGui::SetNextItemWidth(-1);
-    if (ImGui::SliderInt("###k", &k, 1, info.router.n_experts, "%d", ImGuiSliderFlags_AlwaysClamp)) {
+    if (ImGui::SliderInt("###k", &k, 1, info.router.n_experts, k_format(resolved.rule), ImGuiSliderFlags_AlwaysClamp)) {
         set_layer_k(edit, m_policy, info.router, k);
         changed(context, false);
     }
