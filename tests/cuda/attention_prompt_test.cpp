@@ -37,7 +37,8 @@ TEST(CudaAttentionPrompt, TakesTheHeadsOfTheFamiliesThatLoad) {
 }
 
 __global__ void transpose(const uint16_t* from, uint32_t* words) {
-    __shared__ alignas(16) uint16_t rows[16 * 24];
+    __shared__ uint4 memory[16 * 24 / 8];   // rows of matrices begin at multiples of 16 bytes
+    auto* rows = reinterpret_cast<uint16_t*>(memory);
     for (int i = static_cast<int>(threadIdx.x); i < 16 * 24; i += 32) rows[i] = from[i];
     __syncwarp();
     const int lane = static_cast<int>(threadIdx.x);
