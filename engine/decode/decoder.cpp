@@ -93,6 +93,10 @@ void Decoder::set_sink(RouteSink* sink) { m_impl->sink = sink; }
 void Decoder::set_tap(TapFunction tap) { m_impl->shared.tap = std::move(tap); }
 void Decoder::set_expert_function(ExpertFunction function) { m_impl->shared.on_experts = std::move(function); }
 void Decoder::set_logit_function(LogitFunction function) { m_impl->on_logits = std::move(function); }
+void Decoder::set_score_function(std::span<const int32_t> next_ids, ScoreFunction function) {
+    m_impl->next_ids = next_ids;
+    m_impl->on_score = std::move(function);
+}
 
 Result<void> Decoder::forward(std::span<const int32_t> ids, int first_position, LogitRows rows, const CancelFlag* cancel) {
     for (const int32_t id : ids) GS_CHECK(id >= 0 && id < m_impl->spec().n_vocab, "token id outside the vocabulary");
@@ -131,7 +135,7 @@ Result<void> Decoder::Impl::pass(const Start& from, int n, int first_position, L
         GS_TRY_VOID(poll(cancel));
         const int logit_row = rows == LogitRows::kAll ? start : 0;
         if (is_step && has_logits) take_logits(1, start, logit_row);
-        else if (rows == LogitRows::kAll) GS_TRY_VOID(head_block(0, size, start, logit_row, cancel));
+        else if (rows == LogitRows::kAll) GS_TRY_VOID(all_rows(size, start, logit_row, cancel));
         else if (has_logits) GS_TRY_VOID(head_block(size - 1, 1, n - 1, logit_row, cancel));
         if (!sink) continue;
         for (size_t i = stage_index(from.layer); i < stages.size(); ++i) GS_TRY_VOID(stages[i]->hand_over_routing(*sink, from.layer, size, start));
@@ -206,7 +210,10 @@ void Decoder::Impl::take_logits(int n_rows, int first_row, int logit_row) {
         float check = 0;
         for (const float value : row) check += value - value;
         if (check != 0) nonfinite_logit = true;
-        if (hand_over) on_logits(first_row + r, row);
+        if (!hand_over) continue;
+        const auto at_row = static_cast<size_t>(first_row + r);
+        if (on_score && at_row < next_ids.size()) on_score(first_row + r, token_stats(row, next_ids[at_row]));
+        else on_logits(first_row + r, row);
     }
 }
 
@@ -218,6 +225,40 @@ Result<void> Decoder::Impl::head_block(int from, int n_rows, int first_row, int 
         take_logits(n, first_row + done, logit_row + done);
     }
     return {};
+}
+
+Result<void> Decoder::Impl::all_rows(int n_rows, int first_row, int logit_row, const CancelFlag* cancel) {
+    int n_scored = 0;
+    if (on_score && on_logits && stages.back()->ops->scores_rows()) {
+        n_scored = std::clamp(static_cast<int>(next_ids.size()) - first_row, 0, n_rows);
+        GS_TRY(const bool scored, score_block(n_scored, first_row, cancel));
+        if (!scored) n_scored = 0;
+    }
+    return n_scored < n_rows ? head_block(n_scored, n_rows - n_scored, first_row + n_scored, logit_row + n_scored, cancel) : Result<void>();
+}
+
+Result<bool> Decoder::Impl::score_block(int n_rows, int first_row, const CancelFlag* cancel) {
+    constexpr size_t kValues = 3;
+    DecoderStage& stage = *stages.back();
+    if (n_rows <= 0) return true;
+    if (!stage.scores) stage.scores = stage.ops->make_readback(kValues * static_cast<size_t>(shared.max_batch));
+    if (!stage.scores) return false;
+    const int n_vocab = spec().n_vocab;
+    for (int done = 0; done < n_rows; done += DecoderStage::kHeadRows) {
+        GS_TRY_VOID(poll(cancel));
+        const int n = std::min(DecoderStage::kHeadRows, n_rows - done);
+        stage.run_head(done, n, first_row + done);
+        stage.ops->score({.logits = {stage.head->data(), n, n_vocab, n_vocab}, .ids = next_ids.subspan(static_cast<size_t>(first_row + done), static_cast<size_t>(n)),
+                          .divisor = spec().logit_divisor, .cap = spec().logit_cap, .out = stage.scores->data() + kValues * static_cast<size_t>(done)});
+    }
+    stage.scores->begin(kValues * static_cast<size_t>(n_rows));
+    const std::span<const float> values = stage.scores->end();
+    for (int r = 0; r < n_rows; ++r) {
+        const std::span<const float> row = values.subspan(kValues * static_cast<size_t>(r), kValues);
+        if (row[2] == 0) nonfinite_logit = true;
+        on_score(first_row + r, {row[0], row[1]});
+    }
+    return true;
 }
 
 int Decoder::n_ctx() const { return m_impl->shared.n_ctx; }

@@ -15,6 +15,7 @@
 
 #include "engine/core/cancel.h"
 #include "engine/core/result.h"
+#include "engine/decode/sampler.h"
 #include "engine/model/model.h"
 #include "engine/ops/ops.h"
 #include "engine/routing/policy.h"
@@ -93,6 +94,10 @@ public:
     /// With it, LogitRows::kAll hands each row over as it is computed and keeps none: 512 rows of a vocabulary of 49,152 would be 100 MB.
     using LogitFunction = std::function<void(int row, std::span<const float> logits)>;
     void set_logit_function(LogitFunction function);
+    /// With both, rows of LogitRows::kAll whose following id is known, those of next_ids, hand over what they say of it and no logits, which where the back
+    /// end scores them itself (Ops::score) do not come to the host at all; rows behind them hand over logits. next_ids must live as long.
+    using ScoreFunction = std::function<void(int row, const TokenStats& stats)>;
+    void set_score_function(std::span<const int32_t> next_ids, ScoreFunction function);
 
     /// Runs tokens at positions first..first+T-1; the cache must hold everything before `first`; positions may be overwritten. Ids lie in the
     /// vocabulary. Errors: kCancelled (polled between layers), kRun "context_full", kRun "nonfinite_weights" (NaN or infinity in logits or

@@ -47,6 +47,7 @@ struct DecoderStage {
     OpsBuffer routed, expert_outputs;     ///< made when first needed: by a tap, by a probe
     OpsBuffer alone, alone_weights, alone_used;   ///< by an expert function
     std::unique_ptr<Readback> head;       ///< logits [kHeadRows, V], on the last stage
+    std::unique_ptr<Readback> scores;     ///< [max_batch, 3], made when first needed
     KvCache cache;                        ///< of the stage's layers
     std::vector<int> moe_layers;          ///< of the stage, ascending
     int n_moe_before = 0;                 ///< MoE layers of the stages before

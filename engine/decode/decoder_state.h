@@ -17,6 +17,8 @@ struct Decoder::Impl {
     RouteSink* sink = nullptr;
     std::string drawing;                  ///< how routing gets to whoever draws it
     LogitFunction on_logits;
+    ScoreFunction on_score;
+    std::span<const int32_t> next_ids;    ///< of rows of a call, from the first on
     std::vector<float> logits;            ///< [rows asked for, V]
     int n_logit_rows = 0;
     bool nonfinite_logit = false;
@@ -50,6 +52,10 @@ struct Decoder::Impl {
     void take_logits(int n_rows, int first_row, int logit_row);
     /// Final norm and head for n rows of the hidden state from `from`, which are rows first_row.. of the call; results go to logit rows logit_row...
     Result<void> head_block(int from, int n_rows, int first_row, int logit_row, const CancelFlag* cancel);
+    /// The logits of a whole batch, whose first row is row first_row of the call, or of some of its rows what they say of next_ids.
+    Result<void> all_rows(int n_rows, int first_row, int logit_row, const CancelFlag* cancel);
+    /// on_score for n rows of the batch from the first on, computed by the back end. False: it has no memory for them.
+    Result<bool> score_block(int n_rows, int first_row, const CancelFlag* cancel);
     Result<void> check_results();
 };
 

@@ -159,6 +159,14 @@ struct MoeCall {
     int k_most = 0;                    ///< no token uses more; for times() only. 0: k_stride
 };
 
+/// What rows of logits say of the ids that follow them.
+struct ScoreCall {
+    Rows logits;                       ///< [T, V]
+    std::span<const int32_t> ids;      ///< [T] of the vocabulary, on the host
+    float divisor = 1, cap = 0;        ///< a logit counts as l / divisor, and that, if cap is not 0, as cap tanh(l / cap)
+    float* out = nullptr;              ///< [T, 3] in the back end's memory: natural-log probability of the id, entropy (nats) of the distribution, 1 if all logits are finite and else 0
+};
+
 /// How far a copy of weights is: bytes of all. Called from one thread at a time, not always the same; false: it is not wanted any more.
 using AdoptProgress = std::function<bool(uint64_t done, uint64_t total)>;
 
@@ -238,6 +246,10 @@ public:
     virtual void moe(const MoeCall& call) = 0;
     /// Every expert of a layer on one input: x [1, D] -> out [E, D], unweighted.
     virtual void all_experts(const FfnWeights& experts, Rows x, Rows out) = 0;
+
+    /// Whether score() is there: of back ends from which logits take longer to come than to be added up.
+    virtual bool scores_rows() const { return false; }
+    virtual void score(const ScoreCall& /*call*/) {}
 
     /// A pass of few tokens that comes again and again: `calls` makes it, with operations of this back end that leave their results in its memory. The back
     /// end may keep what is called for a shape, and from then on repeat it without asking `calls`. So steps of equal shape and count of ids make the same

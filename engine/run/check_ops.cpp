@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/decode/sampler.h"
 #include "engine/run/check_ops_base.h"
 
 namespace gs {
@@ -19,6 +20,7 @@ public:
         rows();
         attentions();
         routing();
+        scores();
         return std::move(m_checks);
     }
 
@@ -115,6 +117,29 @@ private:
         };
         // A sum over the experts, exponentials and a quotient of each weight, none above the scale; integers must be equal, which these are.
         compare(name, 1, kTokens * (2 * k + 1), {(16 + 4 * n_experts) * kEpsilon * static_cast<double>(layer.spec.scale)}, act);
+    }
+
+    /// Against the host's own, for which exp is good to 2 units, as here; sums are f64.
+    void scores() {
+        constexpr int kRows = 3, kVocab = 5003;
+        if (!m_ops.scores_rows()) return;
+        const std::vector<float> logits = values(kRows * kVocab, -9, 9);
+        const std::vector<int32_t> ids{17, 0, kVocab - 1};
+        const Sheet in(m_ops, kRows, kVocab, logits), out(m_ops, kRows, 3);
+        m_ops.score({.logits = in.rows(), .ids = ids, .out = out.rows().data});
+        const std::vector<float> said = out.read();
+        OpsCheck check{"score", true, 0};
+        for (size_t r = 0; r < kRows; ++r) {
+            const TokenStats expected = token_stats(std::span(logits).subspan(r * kVocab, kVocab), ids[r]);
+            // Below 27: log-probability and what entropy is the mean of. Rounded once more on its way back.
+            const double allowed = 8 * kEpsilon * 27;
+            for (const double difference : {said[3 * r] - expected.logprob, said[3 * r + 1] - expected.entropy}) {
+                check.worst = std::max(check.worst, std::fabs(difference) / allowed);
+                check.pass = check.pass && std::fabs(difference) <= allowed;
+            }
+            check.pass = check.pass && said[3 * r + 2] == 1;
+        }
+        m_checks.push_back(check);
     }
 
     void routing() {

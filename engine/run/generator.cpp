@@ -96,16 +96,19 @@ Result<void> Generator::Impl::compute(std::span<const int32_t> tokens, Phase pha
     decoder.set_policy(policy, run.n_prompt_tokens);
     decoder.set_sink(this);
     decoder.set_drawn_run(capture ? run.id : 0);
-    decoder.set_logit_function([&](int row, std::span<const float> logits) {
-        const auto following = static_cast<size_t>(n_done + row + 1);
-        if (following < ids.size()) (row + 1 < n ? scores[static_cast<size_t>(row) + 1] : next) = token_stats(logits, ids[following]);
-        if (row + 1 == n) last_logits.assign(logits.begin(), logits.end());
+    // The last row's logits are sampled from; of the others only what they say of the next token is of use.
+    const auto following = static_cast<size_t>(n_done + n);
+    decoder.set_score_function(tokens.subspan(1), [&](int row, const TokenStats& stats) { scores[static_cast<size_t>(row) + 1] = stats; });
+    decoder.set_logit_function([&](int, std::span<const float> logits) {
+        if (following < ids.size()) next = token_stats(logits, ids[following]);
+        last_logits.assign(logits.begin(), logits.end());
     });
     // Every row's logits give the next token's probability; a run without a trace needs the last one's only.
     const Result<void> result = decoder.forward(tokens, n_done, capture ? LogitRows::kAll : LogitRows::kLast, cancel);
     decoder.set_sink(nullptr);
     decoder.set_drawn_run(0);
     decoder.set_logit_function(nullptr);
+    decoder.set_score_function({}, nullptr);
     if (!result && result.error().code != "nonfinite_weights") {
         writer.abandon();
         return result;

@@ -48,6 +48,8 @@ public:
     void ffn(const FfnWeights& weights, Rows x, Rows out) override { m_inner->ffn(weights, x, out); }
     void moe(const MoeCall& call) override { m_inner->moe(call); }
     void all_experts(const FfnWeights& experts, Rows x, Rows out) override { m_inner->all_experts(experts, x, out); }
+    bool scores_rows() const override { return m_inner->scores_rows(); }
+    void score(const ScoreCall& call) override { m_inner->score(call); }
     std::vector<OpTime> times() const override { return m_inner->times(); }
     void reset_times() override { m_inner->reset_times(); }
 

@@ -1,6 +1,7 @@
-// Norms and products.
+// Norms and products, and what the last of them say.
 #include "engine/ops/cuda/cuda_ops.h"
 #include "engine/ops/cuda/norm.cuh"
+#include "engine/ops/cuda/score.cuh"
 
 namespace gs::cuda {
 
@@ -55,6 +56,12 @@ void CudaOps::linear_transposed(Rows x, const Weight& weight, Rows out) {
     const DeviceMatrix matrix = m_weights.matrix(weight);
     if (matrix.data) cuda::linear_transposed(m_stream, x, matrix, out);
     operation.add_bytes(weight.n_bytes());
+}
+
+void CudaOps::score(const ScoreCall& call) {
+    Operation operation(*this, Op::kScore);
+    const int32_t* ids = m_ring.send(call.ids);
+    if (ids) score_rows(m_stream, call.logits, ids, call.divisor, call.cap, call.out);
 }
 
 }  // namespace gs::cuda

@@ -63,6 +63,8 @@ public:
     void ffn(const FfnWeights& weights, Rows x, Rows out) override;
     void moe(const MoeCall& call) override;
     void all_experts(const FfnWeights& experts, Rows x, Rows out) override;
+    bool scores_rows() const override { return true; }
+    void score(const ScoreCall& call) override;
     void step(const StepShape& shape, std::span<const int32_t> ids, int first_position, const std::function<bool()>& calls) override;
 
     std::vector<OpTime> times() const override { return m_clock.times(); }

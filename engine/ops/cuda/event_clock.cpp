@@ -20,7 +20,7 @@ EventClock::~EventClock() {
 }
 
 const char* EventClock::name_of(Op op) {
-    static constexpr const char* kNames[] = {"embed", "norm", "linear", "rope", "store kv", "attention", "add", "route", "ffn", "moe", "all experts"};
+    static constexpr const char* kNames[] = {"embed", "norm", "linear", "rope", "store kv", "attention", "add", "route", "ffn", "moe", "all experts", "score"};
     return kNames[static_cast<size_t>(op)];
 }
 

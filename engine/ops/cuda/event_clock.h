@@ -12,7 +12,7 @@
 
 namespace gs::cuda {
 
-enum class Op { kEmbed, kNorm, kLinear, kRope, kStoreKv, kAttention, kAdd, kRoute, kFfn, kMoe, kAllExperts, kCount };
+enum class Op { kEmbed, kNorm, kLinear, kRope, kStoreKv, kAttention, kAdd, kRoute, kFfn, kMoe, kAllExperts, kScore, kCount };
 
 using OpTimes = std::array<Ops::OpTime, static_cast<size_t>(Op::kCount)>;
 /// later - earlier
