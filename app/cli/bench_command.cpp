@@ -136,7 +136,7 @@ static double median(std::vector<double> values) {
 struct BenchOptions {
     EngineOptions engine;
     int n_prompt = 512, n_decode = 64, repeats = 5;
-    bool window = false, json = false;
+    bool window = false, only_window = false, json = false;
 };
 
 /// What a machine can do at most, measured: bytes read and products made a second.
@@ -238,11 +238,14 @@ static void print_bench(const Json& b) {
 }
 
 static int bench(const BenchOptions& o) {
-    auto engine = bench_engine(o);
-    if (!engine) return fail(engine.error());
-    Json result = *engine;
-    if (!o.json) print_bench(result);
-    if (o.window) {
+    Json result = Json::object();
+    if (!o.only_window) {
+        auto engine = bench_engine(o);
+        if (!engine) return fail(engine.error());
+        result = *engine;
+        if (!o.json) print_bench(result);
+    }
+    if (o.window || o.only_window) {
         auto window = bench_window();
         if (!window) return fail(window.error());
         result["window"] = *window;
@@ -260,7 +263,8 @@ void add_bench_command(CLI::App& root, CommandBody& chosen) {
     command->add_option("--prompt-tokens", options->n_prompt, "length of the prompt")->check(CLI::Range(1, 1 << 20))->capture_default_str();
     command->add_option("--decode-tokens", options->n_decode, "tokens decoded one by one")->check(CLI::Range(1, 1 << 20))->capture_default_str();
     command->add_option("--repeats", options->repeats, "samples; the median is shown")->check(CLI::Range(1, 1000))->capture_default_str();
-    command->add_flag("--window", options->window, "the window too: first frame, and the UI thread's time per frame at 4,096 tokens x 30 layers x 16 experts");
+    command->add_flag("--window", options->window, "the window too: first frame, and the UI thread's time per frame at 4,096 tokens x 48 layers x 128 experts");
+    command->add_flag("--only-window", options->only_window, "the window alone");
     command->add_flag("--json", options->json, "one JSON object");
     command->callback([options, &chosen] { chosen = [options] { return bench(*options); }; });
 }

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "app/views/view.h"
 #include "engine/core/result.h"
@@ -63,9 +64,17 @@ std::string view_names();
 struct WindowBench {
     double first_frame_ms = 0;                             ///< start of the graphics set-up to the first frame drawn
     double bundled_run_ms = 0;                             ///< the same, to the bundled run on screen; 0 if there is none
-    double ui_thread_ms_median = 0, ui_thread_ms_max = 0;  ///< UI thread per frame at `trace` with every panel of the default layout
+    /// UI thread per frame at `trace`, the whole window with this panel in front of its tabs, the pointer moving.
+    struct Panel {
+        std::string id;
+        double median_ms = 0, max_ms = 0;
+    };
+    std::vector<Panel> panels;
+    double ui_thread_ms_median = 0, ui_thread_ms_max = 0;  ///< the largest of them
     int idle_frames = 0;                                   ///< frames asked for during 2 s with nothing to do
     int n_tokens = 0, n_layers = 0, n_experts = 0;
+    int64_t heatmap_cells = 0;                             ///< of one heatmap alone in the window
+    double heatmap_ms = 0, heatmap_zoomed_ms = 0;          ///< UI thread per frame, median: all of it in sight; 40 columns of it
 };
 gs::Result<WindowBench> bench_frames(const gs::TraceSnapshot& trace, int width, int height);
 

@@ -96,8 +96,8 @@ void AppUi::add_view_commands() {
     m_commands.add({"view.normal", kView, "Normal size", "100 %", "Ctrl+0 Ctrl+Keypad0", [this](Context) { zoom(0); }});
     m_commands.add({"view.full_screen", kView, "Full screen", "And back", "F11", [this](Context) { m_requests.full_screen = true; }});
     m_commands.add({"view.fit", kView, "Fit the heatmap", "Every cell in sight again", "F", [this](Context) { panel_of("heatmap")->view->set_zoom(""); }});
-    m_commands.add({"panel_focus.next", kView, "Next panel", "Gives the keyboard to the next panel; Tab walks through its controls", "F6", [this](Context) { focus_panel(1); }});
-    m_commands.add({"panel_focus.previous", kView, "Previous panel", "Gives the keyboard to the panel before", "Shift+F6", [this](Context) { focus_panel(-1); }});
+    m_commands.add({"panel_focus.next", kView, "Next panel", "Gives the keyboard to the next panel; Tab walks through its controls", "F6", [this](Context) { m_focus_step = 1; }});
+    m_commands.add({"panel_focus.previous", kView, "Previous panel", "Gives the keyboard to the panel before", "Shift+F6", [this](Context) { m_focus_step = -1; }});
     m_commands.add({"theme.dark", kView, "Dark theme", "Quiet surfaces: the data is the brightest thing", "", [this](Context) { set_theme("dark"); }, {}, [this](Seen) { return m_appearance.theme == "dark"; }});
     m_commands.add({"theme.light", kView, "Light theme", "For projectors and bright rooms", "", [this](Context) { set_theme("light"); }, {}, [this](Seen) { return m_appearance.theme == "light"; }});
     m_commands.add({"theme.contrast", kView, "High-contrast theme", "Black and white with strong edges", "", [this](Context) { set_theme("contrast"); }, {},

@@ -35,7 +35,9 @@ void AppUi::move_layer(ViewContext& context, int by) {
 }
 
 /// Gives the keyboard to the next (previous) panel in sight; Tab then walks through its controls.
-void AppUi::focus_panel(int by) {
+void AppUi::focus_panel() {
+    const int by = std::exchange(m_focus_step, 0);
+    if (by == 0) return;
     std::vector<ImGuiWindow*> windows;
     int now = -1;
     for (const Panel& panel : m_panels) {

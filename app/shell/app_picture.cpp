@@ -1,8 +1,7 @@
-// The window without a window: pictures of a run, and what a frame costs.
+// The window without a window: pictures of a run.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "app/base/paths.h"
 #include "app/base/texts.h"
@@ -151,52 +150,6 @@ gs::Result<std::string> render_screenshot(const ScreenshotOptions& o) {
     GS_TRY_VOID(shell->screenshot(o.out));
     const auto model = session.latest()->model;
     return !o.prompt.empty() && model ? model->drawing : std::string();
-}
-
-gs::Result<WindowBench> bench_frames(const gs::TraceSnapshot& trace, int width, int height) {
-    using Clock = std::chrono::steady_clock;
-    const auto start = Clock::now();
-    const auto since_start_ms = [&] { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); };
-    WindowBench bench{.n_tokens = trace.n_tokens(), .n_layers = trace.n_moe_layers(), .n_experts = trace.n_experts()};
-    GS_TRY(std::unique_ptr<Shell> shell, Shell::create({.headless = true, .width = width, .height = height, .scale = 1}));
-    ViewSettings settings;
-    gs::Session session({});
-    std::error_code ignored;
-    const bool have_run = fs::exists(bundled_run_path(), ignored);
-    if (have_run) session.load_trace(bundled_run_path());
-    AppUi ui(session, shell->heatmaps(), settings);
-    Drawer drawer{session, ui, *shell, {"dark", 1}};
-    GS_TRY_VOID(shell->run_frames(1, drawer));
-    GS_TRY([[maybe_unused]] const Picture first, shell->picture());  // waits for the device
-    bench.first_frame_ms = since_start_ms();
-    if (have_run) {
-        GS_TRY_VOID(finish(session));
-        GS_TRY_VOID(shell->run_frames(1, drawer));
-        GS_TRY([[maybe_unused]] const Picture with_run, shell->picture());
-        bench.bundled_run_ms = since_start_ms();
-    }
-    gs::SessionState state;
-    auto run = std::make_shared<gs::RunResult>();
-    run->id = 1'000'000;
-    run->trace = trace;
-    state.run = run;
-    const auto draw_large = [&](FrameInfo& info) { ui.draw(state, theme_of(shell->theme()), {"dark", info.scale}, info.time_seconds); };
-    GS_TRY_VOID(shell->run_frames(30, draw_large));
-    shell->restart_stats();
-    InputScript script;  // the pointer wanders over every panel, as it does in use
-    for (int i = 0; i < 200; ++i)
-        script.move(
-            {static_cast<float>(width) * static_cast<float>(i % 40) / 40, static_cast<float>(height) * static_cast<float>(i) / 200});
-    GS_TRY_VOID(shell->run_script(script.events(), draw_large));
-    const FrameStats::Summary summary = shell->stats().summary();
-    bench.ui_thread_ms_median = summary.median_ms;
-    bench.ui_thread_ms_max = summary.max_ms;
-    const auto draw_and_sleep = [&](FrameInfo& info) {
-        draw_large(info);
-        info.awake_until = ui.awake_until();
-    };
-    GS_TRY(bench.idle_frames, shell->count_idle_frames(2.0, draw_and_sleep));
-    return bench;
 }
 
 }  // namespace app

@@ -123,6 +123,7 @@ void AppUi::draw(const gs::SessionState& state, const Theme& theme, const Appear
     if (m_single) {
         draw_single(context, *m_single);
     } else {
+        focus_panel();
         draw_menu(context);
         draw_panels(context);
         handle_keys(context);

@@ -126,7 +126,7 @@ private:
     void start_run(ViewContext& context);
     void toggle_panel(Panel& panel);
     void set_rule(ViewContext& context, gs::GateRule rule, int k);
-    void focus_panel(int by);
+    void focus_panel();
     void move_token(ViewContext& context, int by);
     void move_layer(ViewContext& context, int by);
     void set_theme(const char* theme) { m_requests.appearance = Appearance{theme, m_appearance.scale}; }
@@ -154,6 +154,7 @@ private:
     std::map<std::string, float> m_bar_heights;
     std::filesystem::path m_last_folder;
     uint64_t m_run_id = 0, m_comparison_run = 0;
+    int m_focus_step = 0;            ///< the keyboard goes so many panels on, before the next frame is drawn
     std::pair<uint64_t, int> m_bookmarked_run;    ///< id and tokens of the run whose bookmarks are shown
     bool m_build_layout = false, m_settings_open = false, m_history_open = false, m_about_open = false;
     double m_awake_until = 0;

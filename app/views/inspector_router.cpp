@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "app/views/pick_card.h"
+#include "app/widgets/table_view.h"
 #include "app/widgets/ui_kit.h"
 
 namespace app {
@@ -94,7 +95,10 @@ void RouterTable::draw(ViewContext& context, RouteReader& reader, const Pick& pi
         ImGui::TableSetupColumn("logit", ImGuiTableColumnFlags_WidthFixed, unit * 3.1f);
         ImGui::TableSetupColumn("weight", ImGuiTableColumnFlags_WidthFixed, unit * 3.1f);
         ImGui::PushStyleColor(ImGuiCol_Text, context.theme.text_dim);
-        ImGui::TableHeadersRow();
+        static constexpr const char* kNotes[] = {"Best selection score first", "Softmax of the router logits, over all experts", "What the top-k is taken over", "The router's own output, before any softmax",
+                                                 "What multiplies the expert's output; · not chosen"};
+        static constexpr const char* kShort[] = {kNotes[0], kNotes[1], kNotes[3], kNotes[4]};
+        table_headers(m_score_differs ? std::span<const char* const>(kNotes) : std::span<const char* const>(kShort));
         ImGui::PopStyleColor();
         for (int place = 0; place < n_shown; ++place) draw_row(context, pick, place);
         ImGui::EndTable();
@@ -105,6 +109,7 @@ void RouterTable::draw(ViewContext& context, RouteReader& reader, const Pick& pi
     if (n > n_few) {
         ImGui::SameLine();
         if (ImGui::SmallButton(m_all ? "fewer###all" : fmt::format("all {}###all", n).c_str())) m_all = !m_all;
+        tooltip("How many experts the table lists");
     }
 }
 

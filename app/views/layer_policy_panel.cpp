@@ -10,6 +10,7 @@
 #include "app/views/policy_edit.h"
 #include "app/views/route_data_ui.h"
 #include "app/views/views_b.h"
+#include "app/widgets/table_view.h"
 #include "app/widgets/ui_kit.h"
 #include "imgui_stdlib.h"
 
@@ -87,6 +88,7 @@ void LayerPolicyPanel::text_form(ViewContext& context) {
     const bool enter = ImGui::InputTextWithHint("###policy_text", "rule=topk,k=2,k@4-7=1,mask@3=5:9", &m_text, ImGuiInputTextFlags_EnterReturnsTrue);
     m_typing = ImGui::IsItemActive();
     if (ImGui::IsItemEdited()) m_error.clear();
+    if (!m_typing) tooltip("Type a rule and press Enter; @ gives a layer or a range of layers");
     if (enter) apply_text(context);
     ImGui::SameLine();
     ImGui::BeginDisabled(m_policy.is_native() && m_text == "native");
@@ -164,6 +166,7 @@ void LayerPolicyPanel::row(ViewContext& context, int moe_layer) {
     ImGui::AlignTextToFramePadding();
     if (ImGui::Selectable(fmt::format("{}###layer", layer).c_str(), context.selected.moe_layer == moe_layer)) context.selected.moe_layer = moe_layer;
     if (ImGui::IsItemHovered()) context.hovered_next.moe_layer = moe_layer;
+    tooltip("Select this layer: its experts are below");
 
     ImGui::TableNextColumn();
     int k = resolved.experts_per_token(info.router);
@@ -173,6 +176,7 @@ void LayerPolicyPanel::row(ViewContext& context, int moe_layer) {
         changed(context, false);
     }
     if (ImGui::IsItemDeactivatedAfterEdit()) changed(context, true);
+    tooltip("Experts per token in this layer: drag for a what-if, let go to run again; Ctrl+click to type");
 
     ImGui::TableNextColumn();
     int rule = static_cast<int>(resolved.rule);
@@ -239,7 +243,9 @@ void LayerPolicyPanel::table(ViewContext& context, ImVec2 size) {
     ImGui::TableSetupColumn("rule", ImGuiTableColumnFlags_WidthFixed, name_combo_width(kRules));
     ImGui::TableSetupColumn("routes kept", ImGuiTableColumnFlags_WidthFixed, unit * 5.2f);
     ImGui::TableSetupColumn("masked, forced, bias", ImGuiTableColumnFlags_WidthStretch, 1.0f);
-    ImGui::TableHeadersRow();
+    static constexpr const char* kNotes[] = {"Click a number to select the layer", "Experts per token in this layer", "Who is chosen, and how it is weighted", "Share of the recorded choices that stay the same",
+                                             "Experts that can never, or are always, chosen here, contribute nothing or are swapped, and what is added to selection scores: click the chips below"};
+    table_headers(kNotes);
     ImGuiListClipper clipper;
     clipper.Begin(static_cast<int>(m_edits.size()));
     while (clipper.Step()) {

@@ -103,6 +103,7 @@ void TopBar::draw_prompt(ViewContext& context) {
     const ImGuiInputTextFlags flags =
         ImGuiInputTextFlags_EnterReturnsTrue | ImGuiInputTextFlags_CtrlEnterForNewLine | ImGuiInputTextFlags_WordWrap;
     const bool entered = ImGui::InputTextMultiline("###prompt_text", &context.settings.prompt, size, flags);
+    if (!ImGui::IsItemActive()) tooltip("The prompt. Enter runs it, Ctrl+Enter begins a new line");
     if (context.settings.prompt.empty() && !ImGui::IsItemActive())
         ImGui::GetWindowDrawList()->AddText(ImGui::GetItemRectMin() + style.FramePadding, context.theme.text_dim,
                                             "Ask something, then press Enter");

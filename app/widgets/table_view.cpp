@@ -69,6 +69,17 @@ int table_view(const char* id, const TableInput& input, ImVec2 size) {
     return clicked;
 }
 
+void table_headers(std::span<const char* const> notes) {
+    ImGui::TableNextRow(ImGuiTableRowFlags_Headers);
+    for (int c = 0; c < ImGui::TableGetColumnCount(); ++c) {
+        if (!ImGui::TableSetColumnIndex(c)) continue;
+        ImGui::PushID(c);
+        ImGui::TableHeader(ImGui::TableGetColumnName(c));
+        if (static_cast<size_t>(c) < notes.size() && notes[static_cast<size_t>(c)]) tooltip(notes[static_cast<size_t>(c)]);
+        ImGui::PopID();
+    }
+}
+
 bool table_button(bool& as_table) {
     const bool pressed = ImGui::Button(as_table ? "Chart###as_table" : "Table###as_table");
     if (pressed) as_table = !as_table;

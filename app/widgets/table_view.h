@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 
 #include "imgui.h"
@@ -19,6 +20,9 @@ struct TableInput {
 /// Row that was clicked, -1 if none. Beyond 512 columns (ImGui's limit) the rest is left out here and said so; the copy has all of them.
 int table_view(const char* id, const TableInput& input, ImVec2 size);
 std::string table_csv(const TableInput& input);
+
+/// ImGui::TableHeadersRow with a tooltip for each column; null: none.
+void table_headers(std::span<const char* const> notes);
 
 /// "Table" / "Chart": turns the one into the other. True when it was pressed.
 bool table_button(bool& as_table);

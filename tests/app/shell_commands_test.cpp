@@ -132,7 +132,7 @@ TEST_F(CommandsInTheWindow, AKeyIsChangedInTheListWithAWarningWhenItIsTaken) {
     EXPECT_EQ(stage.ui->commands().keys_of("layer.previous"), "Z");
     stage.ui->selected() = {};
     stage.type("z");
-    EXPECT_EQ(stage.ui->selected().moe_layer, 0);
+    EXPECT_EQ(stage.ui->selected().moe_layer, make_trace().n_moe_layers() / 2 - 1) << "one below the middle, which is shown when none is selected";
     change();
     stage.type("n");  // native routing has it
     EXPECT_EQ(stage.ui->commands().keys_of("layer.previous"), "Z") << "not without being asked";
