@@ -16,7 +16,8 @@ namespace app {
 static constexpr AddCommand kCommands[] = {add_run_command,   add_trace_command,  add_gates_command,      add_compare_command, add_sweep_command,
                                            add_info_command,  add_verify_command, add_screenshot_command, add_bench_command,   add_selftest_command,
                                            add_precision_command, add_sensitivity_command, add_schedule_command, add_choices_command,
-                                           add_ablate_command, add_cost_command, add_fetch_dense_command, add_side_by_side_command};
+                                           add_ablate_command, add_cost_command, add_fetch_dense_command, add_side_by_side_command,
+                                           add_experts_command, add_specialize_command, add_coactivation_command};
 
 static const char* kFooter =
     "With no subcommand the window opens; FILE may be a model (.gguf) or a recorded run (.safetensors).\n"

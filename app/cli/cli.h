@@ -36,5 +36,8 @@ void add_ablate_command(CLI::App& root, CommandBody& chosen);
 void add_cost_command(CLI::App& root, CommandBody& chosen);
 void add_fetch_dense_command(CLI::App& root, CommandBody& chosen);
 void add_side_by_side_command(CLI::App& root, CommandBody& chosen);
+void add_experts_command(CLI::App& root, CommandBody& chosen);
+void add_specialize_command(CLI::App& root, CommandBody& chosen);
+void add_coactivation_command(CLI::App& root, CommandBody& chosen);
 
 }  // namespace app

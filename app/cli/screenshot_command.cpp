@@ -59,6 +59,7 @@ void add_screenshot_command(CLI::App& root, CommandBody& chosen) {
     auto* map = command->add_option("--map", o.map_domain, "measure the sensitivity map of this bundled sample: " + fmt::format("{}", fmt::join(bundled_text_names(), ", ")));
     command->add_option("--map-tokens", o.map_tokens, "tokens of it")->check(CLI::Range(2, 1 << 20))->capture_default_str()->needs(map);
     command->add_option("--budget", o.budget, "and check a schedule for this budget, e.g. kl=0.05")->needs(map);
+    command->add_flag("--study", o.study, "study the experts on the bundled samples first, for the views experts, expert and coactivation");
     command->add_option("--token", o.pick.token, "selected token; default: the last");
     command->add_option("--layer", a->layer, "selected MoE layer, counted from 0; default: the middle one");
     command->add_option("--expert", o.pick.expert, "selected expert");

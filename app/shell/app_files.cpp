@@ -7,6 +7,7 @@
 #include <fstream>
 #include <system_error>
 
+#include "app/base/texts.h"
 #include "app/shell/app_ui.h"
 #include "app/widgets/ui_kit.h"
 
@@ -59,6 +60,7 @@ void AppUi::open_path(const fs::path& path) {
     const std::string kind = kind_of_file(path);
     if (kind == ".gguf") return m_session.inspect_model(path);
     if (kind == ".safetensors") return m_session.load_trace(path);
+    if (m_takes_texts) return add_study_text(path);
     auto text = read_prompt(path);
     if (text)
         m_settings.prompt = *text;
@@ -72,8 +74,25 @@ void AppUi::ask_open(const gs::SessionState& state) {
     if (start.empty() && state.model) start = fs::path(state.model->path).parent_path();
     if (start.empty())
         if (const char* home = std::getenv("HOME")) start = home;
-    m_dialog_saves = false;
+    m_dialog_saves = m_dialog_adds_text = false;
     m_file_dialog.open({FileMode::kOpen, "Open a model or a recorded run", {".gguf", ".safetensors", ".txt"}, start}, true);
+}
+
+void AppUi::ask_text(const gs::SessionState&) {
+    if (m_file_dialog.is_open()) return;
+    fs::path start = m_last_folder;
+    if (start.empty())
+        if (const char* home = std::getenv("HOME")) start = home;
+    m_dialog_saves = false;
+    m_dialog_adds_text = true;
+    m_file_dialog.open({FileMode::kOpen, "Add a text of your own", {".txt", ".md"}, start}, true);
+}
+
+/// Read once now, so that what cannot be used is said at once; again when the study starts.
+void AppUi::add_study_text(const fs::path& path) {
+    if (const auto text = own_text(path); !text) return m_session.notify({.error = text.error()});
+    std::vector<std::string>& files = m_settings.study.files;
+    if (std::find(files.begin(), files.end(), path.string()) == files.end()) files.push_back(path.string());
 }
 
 void AppUi::ask_save(const gs::SessionState& state) {
@@ -82,6 +101,7 @@ void AppUi::ask_save(const gs::SessionState& state) {
     if (start.empty())
         if (const char* home = std::getenv("HOME")) start = home;
     m_dialog_saves = true;
+    m_dialog_adds_text = false;
     m_file_dialog.open({FileMode::kSave, "Save the run on screen", {".safetensors"}, start / "run.safetensors"}, true);
 }
 

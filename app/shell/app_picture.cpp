@@ -8,6 +8,7 @@
 #include "app/shell/app.h"
 #include "app/shell/app_ui.h"
 #include "app/shell/shell.h"
+#include "app/views/study_controls.h"
 
 namespace fs = std::filesystem;
 
@@ -87,6 +88,11 @@ gs::Result<void> prepare(gs::Session& session, const ScreenshotOptions& o) {
     if (!o.compare_policy.empty()) {
         GS_TRY(const gs::Policy other, parse_policy(o.compare_policy));
         session.rerun_and_compare(other);
+    }
+    GS_TRY_VOID(finish(session));
+    if (o.study) {
+        GS_TRY(const gs::StudyRequest request, request_of(StudyChoice{}));
+        session.request_expert_study(request);
     }
     GS_TRY_VOID(finish(session));
     return prepare_map(session, o);

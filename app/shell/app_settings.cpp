@@ -29,6 +29,14 @@ void read_number(const Json& object, const char* key, T& value, double low, doub
     if (number >= low && number <= high) value = static_cast<T>(number);
 }
 
+void read_texts(const Json& object, const char* key, std::vector<std::string>& values) {
+    const Json* j = find(object, key);
+    if (!j || !j->is_array()) return;
+    values.clear();
+    for (const Json& item : *j)
+        if (item.is_string()) values.push_back(item.get<std::string>());
+}
+
 template <class E, size_t N>
 void read_name(const Json& object, const char* key, const std::array<const char*, N>& names, E& value) {
     const Json* j = find(object, key);
@@ -65,6 +73,9 @@ void read_settings(const Json& values, ViewSettings& settings, Appearance& appea
     read_bool(values, "k_hint_done", settings.k_hint_done);
     read_number(values, "max_new_tokens", settings.max_new_tokens, 1, 1 << 20);
     read_sampler(values, settings.sampler);
+    read_number(values, "study_max_tokens", settings.study.max_tokens, 2, 1 << 20);
+    read_texts(values, "study_left_out", settings.study.left_out);
+    read_texts(values, "study_files", settings.study.files);
     if (const Json* prompt = find(values, "prompt");
         prompt && prompt->is_string() && prompt->get_ref<const std::string&>().size() <= kMaxPromptBytes)
         settings.prompt = prompt->get<std::string>();
@@ -83,6 +94,9 @@ void write_settings(Json& values, const ViewSettings& settings, const Appearance
     values["max_new_tokens"] = settings.max_new_tokens;
     values["sampler"] = settings.sampler.to_text();
     values["prompt"] = settings.prompt;
+    values["study_max_tokens"] = settings.study.max_tokens;
+    values["study_left_out"] = settings.study.left_out;
+    values["study_files"] = settings.study.files;
 }
 
 bool read_layout(const Json& values, LayoutState& state) {

@@ -202,6 +202,8 @@ void AppUi::draw_panels(ViewContext& context) {
 
 void AppUi::draw_dialogs(ViewContext& context) {
     if (context.wants_open_file || m_ask_open) ask_open(context.state);
+    if (context.wants_text_file) ask_text(context.state);
+    m_takes_texts = context.takes_texts;
     m_ask_open = false;
     if (m_file_dialog.is_open()) {
         context.keep_awake(0.2);  // a dialog of the desktop is polled
@@ -209,6 +211,8 @@ void AppUi::draw_dialogs(ViewContext& context) {
             m_last_folder = path->parent_path();
             if (m_dialog_saves)
                 m_session.save_trace(*path);
+            else if (m_dialog_adds_text)
+                add_study_text(*path);
             else
                 open_path(*path);
         }

@@ -51,7 +51,7 @@ public:
     /// Frames are wanted until then (the clock of draw's time_seconds).
     double awake_until() const { return m_awake_until; }
 
-    /// By kind: a model is asked about first, a recorded run is shown, a text file becomes the prompt. Problems become notices.
+    /// By kind: a model is asked about first, a recorded run is shown, a text file becomes the prompt, or a sample where a panel takes such. Problems become notices.
     void open_path(const std::filesystem::path& path);
     /// Only this panel, over the whole window. False if there is none of that id.
     bool show_only(const std::string& view_id);
@@ -92,35 +92,7 @@ private:
     void raise_when_docked();
     void ask_open(const gs::SessionState& state);
     void ask_save(const gs::SessionState& state);
-    Panel* panel_of(const std::string& view_id);
-    bool is_in_front(const Panel& panel) const;
-    // app_commands.cpp
-    void add_commands();
-    void add_file_commands();
-    void add_run_commands();
-    void add_routing_commands();
-    void add_selection_commands();
-    void add_view_commands();
-    void add_panel_commands();
-    void add_state_commands();
-    // app_state.cpp
-    void restore(const StateLine& state, const gs::SessionState& now, bool model_comes);
-    void show_panels(const StateLine& state);
-    void settle_state(const gs::SessionState& now);
-    void copy_state(ViewContext& context);
-    void paste_state(ViewContext& context);
-    void say(const ViewContext& context, const std::string& text);
-    void draw_said(ViewContext& context);
-    void set_bookmark(ViewContext& context, int slot);
-    void go_to_bookmark(ViewContext& context, int slot);
-    void read_all_presets();
-    void open_preset(ViewContext& context, const Preset& preset);
-    // app_gallery.cpp
-    bool draw_preset(ViewContext& context, const Preset& preset);
-    void draw_save_preset(ViewContext& context);
-    void draw_gallery(ViewContext& context);
-    void draw_bookmarks(ViewContext& context);
-    // app_keys.cpp
+to    // app_keys.cpp
     void handle_keys(ViewContext& context);
     void toggle_run(ViewContext& context);
     void start_run(ViewContext& context);
@@ -148,7 +120,8 @@ private:
     std::vector<std::string> m_raise;    ///< panels that come to the front once they are docked
     int m_raise_frames = 0;
     FileDialog m_file_dialog;
-    bool m_dialog_saves = false, m_ask_open = false;
+    bool m_dialog_saves = false, m_dialog_adds_text = false, m_ask_open = false;
+    bool m_takes_texts = false;            ///< in the last frame: where dropped texts go
     LoadDialog m_load_dialog;
     UiRequests m_requests;
     std::map<std::string, float> m_bar_heights;

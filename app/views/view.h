@@ -32,6 +32,13 @@ enum class TokenColor : uint8_t { kTopExpert, kEntropy, kMargin, kLogprob };
 enum class LayoutKind : uint8_t { kExplore, kTeach, kTune };
 inline constexpr LayoutKind kLayouts[] = {LayoutKind::kExplore, LayoutKind::kTeach, LayoutKind::kTune};
 
+/// Texts that a study of experts runs over.
+struct StudyChoice {
+    std::vector<std::string> left_out;   ///< bundled samples that are not wanted
+    std::vector<std::string> files;      ///< texts of the user's own; the file's name without its ending is the domain
+    int max_tokens = 512;                ///< of each
+};
+
 /// Kept in the settings file, but for what belongs to the model that is loaded.
 struct ViewSettings {
     Quantity quantity = Quantity::kAppliedWeight;
@@ -46,6 +53,7 @@ struct ViewSettings {
     int max_new_tokens = 128;
     gs::SamplerSettings sampler;
     std::vector<gs::AblatedExpert> ablated;   ///< the set that the ablation panel measures and applies; not kept
+    StudyChoice study;
     bool k_hint_done = false;              ///< k was changed once: the first-run hint is no longer needed
 };
 
@@ -71,6 +79,8 @@ struct ViewContext {
     /// Ask for frames until then (animation, pending hover). The window sleeps otherwise.
     void keep_awake(double seconds);
     double awake_until = 0;
+    bool wants_text_file = false;          ///< "Add a text…" was pressed: the file chosen joins StudyChoice::files
+    bool takes_texts = false;              ///< this panel is in sight and text files dropped on the window are for it
     bool wants_open_file = false;          ///< an empty panel's "Open…" was pressed: the shell shows the file dialog
 };
 

@@ -16,6 +16,9 @@ std::unique_ptr<View> make_ablation_view();       // ablation_panel.cpp
 std::unique_ptr<View> make_diagram_view();        // diagram_panel.cpp
 std::unique_ptr<View> make_cost_view();           // cost_panel.cpp
 std::unique_ptr<View> make_side_by_side_view();   // side_by_side_panel.cpp
+std::unique_ptr<View> make_experts_view();        // experts_panel.cpp
+std::unique_ptr<View> make_expert_view();         // expert_panel.cpp
+std::unique_ptr<View> make_coactivation_view();   // coactivation_panel.cpp
 
 std::unique_ptr<View> make_prompt_view();         // top_bar.cpp
 std::unique_ptr<View> make_tokens_view();         // tokens.cpp

@@ -1,0 +1,164 @@
+#include "app/views/study_controls.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "app/base/texts.h"
+#include "app/views/route_data_ui.h"
+#include "app/widgets/token_text.h"
+#include "app/widgets/ui_kit.h"
+
+namespace app {
+namespace {
+
+constexpr const char* kLengths[] = {"128 tokens", "256 tokens", "512 tokens", "1024 tokens", "2048 tokens"};
+constexpr int kLengthValues[] = {128, 256, 512, 1024, 2048};
+
+bool is_left_out(const StudyChoice& choice, const std::string& name) {
+    return std::find(choice.left_out.begin(), choice.left_out.end(), name) != choice.left_out.end();
+}
+
+int n_texts(const StudyChoice& choice) {
+    const std::vector<std::string> names = bundled_text_names();
+    return static_cast<int>(std::count_if(names.begin(), names.end(), [&](const std::string& n) { return !is_left_out(choice, n); }) + static_cast<std::ptrdiff_t>(choice.files.size()));
+}
+
+void text_menu(ViewContext& context) {
+    StudyChoice& choice = context.settings.study;
+    dim_text("Bundled samples, a domain each");
+    for (const std::string& name : bundled_text_names()) {
+        bool wanted = !is_left_out(choice, name);
+        if (!ImGui::Checkbox(fmt::format("{0}###sample_{0}", name).c_str(), &wanted)) continue;
+        if (wanted) std::erase(choice.left_out, name);
+        else choice.left_out.push_back(name);
+    }
+    ImGui::Separator();
+    dim_text("Your own: the file's name is the domain");
+    for (size_t i = 0; i < choice.files.size(); ++i) {
+        ImGui::PushID(static_cast<int>(i));
+        const bool removed = ImGui::Button("Remove###remove");
+        tooltip("Leaves the file alone; it only no longer takes part");
+        ImGui::SameLine();
+        ImGui::TextUnformatted(visible_name(std::filesystem::path(choice.files[i]).filename().string()).c_str());
+        tooltip(visible_name(choice.files[i]).c_str());
+        ImGui::PopID();
+        if (removed) choice.files.erase(choice.files.begin() + static_cast<std::ptrdiff_t>(i--));
+    }
+    if (ImGui::Button("Add a text…###add")) context.wants_text_file = true;
+    tooltip("Or drop text files on the window while this panel is in sight");
+}
+
+}  // namespace
+
+gs::Result<gs::StudyRequest> request_of(const StudyChoice& choice) {
+    gs::StudyRequest request{.max_tokens = choice.max_tokens};
+    for (const std::string& name : bundled_text_names()) {
+        if (is_left_out(choice, name)) continue;
+        GS_TRY(std::string text, bundled_text(name));
+        request.texts.push_back({name, std::move(text)});
+    }
+    for (const std::string& file : choice.files) {
+        GS_TRY(std::string text, own_text(file));
+        request.texts.push_back({visible_name(std::filesystem::path(file).stem().string()), std::move(text)});
+    }
+    if (request.texts.empty()) return gs::Error{gs::ErrorKind::kUsage, "no_texts", "There is nothing to study", "every text is switched off", "Choose one under Texts"};
+    return request;
+}
+
+void start_study(ViewContext& context) {
+    auto request = request_of(context.settings.study);
+    if (!request) return context.session.notify({.error = request.error()});
+    request->policy = context.state.policy;
+    context.session.request_expert_study(*request);
+}
+
+std::shared_ptr<const gs::ExpertStudy> study_of(const gs::SessionState& state) {
+    const auto& study = state.study;
+    return study && (!state.model || study->model_hash == state.model->hash) && study->n_layers() > 0 ? study : nullptr;
+}
+
+void draw_study_controls(ViewContext& context) {
+    context.takes_texts = true;
+    StudyChoice& choice = context.settings.study;
+    const std::string texts = fmt::format("Texts: {}…", n_texts(choice));
+    if (ImGui::Button((texts + "###texts").c_str())) ImGui::OpenPopup("study_texts");
+    tooltip("Which texts are studied: bundled samples by domain, and your own");
+    if (ImGui::BeginPopup("study_texts")) {
+        text_menu(context);
+        ImGui::EndPopup();
+    }
+    int length = 0;
+    while (length + 1 < static_cast<int>(std::size(kLengthValues)) && kLengthValues[length] < choice.max_tokens) ++length;
+    same_line_if_fits(name_combo_width(kLengths));
+    if (name_combo("###study_length", kLengths, length, "At most so many tokens of each text. More tokens: steadier figures, longer work.")) choice.max_tokens = kLengthValues[length];
+    const bool busy = context.state.activity == gs::Activity::kStudying;
+    same_line_if_fits(icon_button_width("Study"));
+    ImGui::BeginDisabled(!context.state.can_run());
+    if (icon_button("###study", busy ? Icon::kStop : Icon::kPlay, busy ? "Stop" : "Study", !busy)) {
+        if (busy) context.session.cancel();
+        else start_study(context);
+    }
+    ImGui::EndDisabled();
+    tooltip(context.state.can_run() ? "Routes the texts under the policy in force and looks at what every expert is used for" : "Needs a loaded model");
+    if (!busy) return;
+    same_line_if_fits(ImGui::GetFontSize() * 14);
+    ImGui::ProgressBar(static_cast<float>(std::max(context.state.progress, 0.0)), {ImGui::GetFontSize() * 14, 0}, context.state.progress_text.c_str());
+}
+
+bool draw_if_no_study(ViewContext& context, const gs::ExpertStudy* study, const char* needs) {
+    if (study) return false;
+    const gs::SessionState& state = context.state;
+    if (state.model && !state.model->spec.is_moe()) {
+        empty_state("A dense model", "It has no routed experts.", nullptr);
+    } else if (state.activity == gs::Activity::kStudying) {
+        empty_state("Studying…", "The first text is being routed.", nullptr);
+    } else if (!state.can_run()) {
+        empty_state("No study yet", "Studying the experts needs a loaded model.", nullptr);
+    } else if (empty_state("No study yet", needs, "Study the experts")) {
+        start_study(context);
+    }
+    return true;
+}
+
+Pick study_pick(const gs::ExpertStudy& study, const Pick& selected) {
+    Pick pick = selected;
+    if (pick.moe_layer < 0 || pick.moe_layer >= study.n_layers()) pick.moe_layer = study.n_layers() / 2;
+    if (pick.expert < 0 || pick.expert >= study.n_experts()) {
+        const auto& experts = study.layers[static_cast<size_t>(pick.moe_layer)].importance;
+        const auto most = std::max_element(experts.begin(), experts.end(), [](const auto& a, const auto& b) { return a.n < b.n; });
+        pick.expert = static_cast<int>(most - experts.begin());
+    }
+    return pick;
+}
+
+float expert_stepper_width() { return 2 * ImGui::GetFrameHeight() + ImGui::CalcTextSize("expert 888 of 888").x + 2 * ImGui::GetStyle().ItemInnerSpacing.x; }
+
+bool expert_stepper(const char* id, int n_experts, int& expert) {
+    const int before = expert;
+    const float gap = ImGui::GetStyle().ItemInnerSpacing.x;
+    ImGui::PushID(id);
+    ImGui::BeginGroup();
+    ImGui::BeginDisabled(expert <= 0);
+    if (ImGui::ArrowButton("###previous", ImGuiDir_Left)) --expert;
+    ImGui::EndDisabled();
+    tooltip("Expert before");
+    ImGui::SameLine(0, gap);
+    const std::string text = fmt::format("expert {} of {}", before, n_experts);
+    const float width = ImGui::CalcTextSize("expert 888 of 888").x, own = ImGui::CalcTextSize(text.c_str()).x, left = ImGui::GetCursorPosX();
+    ImGui::AlignTextToFramePadding();
+    ImGui::SetCursorPosX(left + std::max(0.0f, (width - own) / 2));
+    ImGui::TextUnformatted(text.c_str());
+    ImGui::SameLine(0, 0);
+    ImGui::SetCursorPosX(left + width + gap);
+    ImGui::BeginDisabled(expert + 1 >= n_experts);
+    if (ImGui::ArrowButton("###next", ImGuiDir_Right)) ++expert;
+    ImGui::EndDisabled();
+    tooltip("Expert after");
+    ImGui::EndGroup();
+    ImGui::PopID();
+    return expert != before;
+}
+
+}  // namespace app
