@@ -17,10 +17,10 @@ static constexpr AddCommand kCommands[] = {add_run_command,   add_trace_command,
                                            add_info_command,  add_verify_command, add_screenshot_command, add_bench_command,   add_selftest_command,
                                            add_precision_command, add_sensitivity_command, add_schedule_command, add_choices_command,
                                            add_ablate_command, add_cost_command, add_fetch_dense_command, add_side_by_side_command,
-                                           add_experts_command, add_specialize_command, add_coactivation_command};
+                                           add_experts_command, add_specialize_command, add_coactivation_command, add_export_command};
 
 static const char* kFooter =
-    "With no subcommand the window opens; FILE may be a model (.gguf) or a recorded run (.safetensors).\n"
+    "With no subcommand the window opens; FILE may be a model (.gguf) or a recorded run (.safetensors, or of another program).\n"
     "Examples:\n"
     "  gatescope run --prompt \"What is a llama?\" -n 64\n"
     "  gatescope run --prompt \"What is a llama?\" --policy k=1 --json\n"

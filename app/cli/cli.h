@@ -23,6 +23,7 @@ void add_trace_command(CLI::App& root, CommandBody& chosen);
 void add_gates_command(CLI::App& root, CommandBody& chosen);
 void add_compare_command(CLI::App& root, CommandBody& chosen);
 void add_sweep_command(CLI::App& root, CommandBody& chosen);
+void add_export_command(CLI::App& root, CommandBody& chosen);
 void add_info_command(CLI::App& root, CommandBody& chosen);
 void add_verify_command(CLI::App& root, CommandBody& chosen);
 void add_screenshot_command(CLI::App& root, CommandBody& chosen);

@@ -1,12 +1,14 @@
 // gatescope compare: two policies on one text, or two recorded runs.
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
 #include "app/cli/cli.h"
 #include "app/cli/common.h"
-#include "engine/io/trace_file.h"
-#include "engine/routing/metrics.h"
+#include "engine/io/diff_export.h"
+#include "engine/io/import_trace.h"
+#include "engine/routing/run_diff.h"
 #include "engine/run/evaluate.h"
 
 namespace app {
@@ -16,7 +18,7 @@ struct CompareOptions {
     PromptOptions prompt;
     std::string policy_a = "native", policy_b = "k=1", text_file;
     std::vector<std::string> traces;
-    bool rules = false, json = false;
+    bool rules = false, json = false, flips_csv = false;
 };
 
 /// Index of the first token whose id differs, or -1 when one run is the other's beginning.
@@ -27,36 +29,54 @@ static int first_difference(const gs::TraceSnapshot& a, const gs::TraceSnapshot&
     return a.n_tokens() == b.n_tokens() ? -1 : n;
 }
 
+/// A figure with what uniform independent routers would show.
+static void print_figure(const char* name, double value, double null, const char* unit) {
+    fmt::print("{:<24} {:8.4g}{}   uniform {:.4g}{}\n", name, value, unit, null, unit);
+}
+
+static void print_flip(const gs::RunDiff& diff, const gs::RouteFlip& flip, const gs::TraceSnapshot& a) {
+    const gs::TokenPair pair = diff.pairs[static_cast<size_t>(flip.pair)];
+    fmt::print("token {:4} {:<14} layer {:2}  {} of {} kept, {} -> {}", pair.a, fmt::format("{:?}", a.token(pair.a).text), a.info().moe_layers[static_cast<size_t>(flip.moe_layer)],
+               flip.n_shared, flip.k_a, flip.left, flip.entered);
+    fmt::print("{}\n", std::isnan(flip.margin) ? std::string("  margin unknown") : fmt::format("  margin {:.4f}", flip.margin));
+}
+
+static void print_diff(const gs::RunDiff& diff, const gs::TraceSnapshot& a) {
+    fmt::print("{} token pairs of {} and {} tokens, paired by {}{}\n", diff.pairs.size(), diff.n_tokens_a, diff.n_tokens_b, name_of(diff.paired_by),
+               diff.first_token_difference < 0 ? std::string(", no difference") : fmt::format(", first difference at token {}", diff.first_token_difference));
+    if (!diff.exact) fmt::print("too long to pair in full: only common beginning and end\n");
+    if (!diff.comparable()) {
+        fmt::print("{}\n", diff.not_comparable.empty() ? "The runs have no token in common." : diff.not_comparable);
+        return;
+    }
+    print_figure("route agreement", 100 * diff.agreement, 100 * diff.agreement_null, " %");
+    print_figure("any layer flipped", 100 * diff.any_layer_flip_rate, 100 * diff.any_layer_flip_null, " %");
+    print_figure("mean flipped layers", diff.mean_flipped_layers, diff.mean_flipped_null, "");
+    fmt::print("{:<24} {}\n", "KL(A || B) of preference", std::isnan(diff.kl) ? std::string("unknown: a run has no router logits") : fmt::format("{:.4g} nats", diff.kl));
+    for (size_t m = 0; m < diff.layers.size(); m++) {
+        const gs::LayerDiff& layer = diff.layers[m];
+        fmt::print("layer {:2}  route agreement {:5.1f} %  flips {:5} of {}{}\n", a.info().moe_layers[m], 100 * layer.agreement, layer.n_flips, layer.n_decisions,
+                   std::isnan(layer.kl) ? std::string() : fmt::format("  KL {:.4f}", layer.kl));
+    }
+    if (diff.first_divergence) fmt::print("first divergence:\n"), print_flip(diff, *diff.first_divergence, a);
+    if (!diff.flips.empty()) fmt::print("{} flips, clearest decisions of A first:\n", diff.flips.size());
+    for (size_t i = 0; i < std::min<size_t>(diff.flips.size(), 10); i++) print_flip(diff, diff.flips[i], a);
+}
+
 static int compare_traces(const CompareOptions& o) {
     gs::TraceSnapshot traces[2];
     for (size_t i = 0; i < 2; i++) {
-        auto loaded = gs::load_trace(o.traces[i]);
+        auto loaded = gs::open_trace(o.traces[i]);
         if (!loaded) return fail(loaded.error());
         traces[i] = *loaded;
     }
-    const auto& [a, b] = traces;
-    if (a.n_moe_layers() != b.n_moe_layers() || a.n_experts() != b.n_experts())
-        return fail({gs::ErrorKind::kInput, "different_models", "These runs cannot be compared",
-                     fmt::format("{} has {} MoE layers of {} experts, {} has {} of {}", o.traces[0], a.n_moe_layers(), a.n_experts(), o.traces[1], b.n_moe_layers(),
-                                 b.n_experts()),
-                     "Compare runs of models with the same shape"});
-    const int differ = first_difference(a, b);
-    const int common = differ < 0 ? a.n_tokens() : differ;
-    Json layers = Json::array();
-    for (int m = 0; m < a.n_moe_layers(); m++)
-        layers.push_back({{"layer", a.info().moe_layers[static_cast<size_t>(m)]},
-                          {"route_agreement", common > 0 ? gs::route_agreement(a, b, m, common) : 0.0},
-                          {"load_jsd_bits", gs::jensen_shannon_bits(gs::layer_load(a, m, gs::PhaseFilter::kBoth).counts,
-                                                                    gs::layer_load(b, m, gs::PhaseFilter::kBoth).counts)}});
-    if (o.json) {
-        print_json({{"a", o.traces[0]}, {"b", o.traces[1]}, {"common_tokens", common}, {"first_difference", differ}, {"layers", layers}});
-        return 0;
-    }
-    fmt::print("{} tokens in common{}; route agreement over those, load difference over all\n", common,
-               differ < 0 ? std::string() : fmt::format(", first difference at token {}", differ));
-    for (const Json& layer : layers)
-        fmt::print("layer {:2}  route agreement {:5.1f} %  load JSD {:.4f} bits\n", layer["layer"].get<int>(), 100 * layer["route_agreement"].get<double>(),
-                   layer["load_jsd_bits"].get<double>());
+    const gs::RunDiff diff = gs::diff_runs(traces[0], traces[1]);
+    if (o.flips_csv)
+        fmt::print("{}", gs::flips_csv(diff, traces[0]));
+    else if (o.json)
+        print_json(gs::run_diff_json(diff, traces[0], traces[1]));
+    else
+        print_diff(diff, traces[0]);
     return 0;
 }
 
@@ -124,8 +144,9 @@ void add_compare_command(CLI::App& root, CommandBody& chosen) {
     command->add_option("--b", options->policy_b, "the other policy")->capture_default_str();
     command->add_flag("--rules", options->rules, "compare native, soft, hard and top-k instead of --a and --b");
     command->add_option("--text", options->text_file, "score this text instead of generating one");
-    command->add_option("TRACES", options->traces, "two trace files")->expected(2);
+    command->add_option("TRACES", options->traces, "two recorded runs, own trace files or imported ones")->expected(2);
     command->add_flag("--json", options->json, "one JSON object");
+    command->add_flag("--flips-csv", options->flips_csv, "of two recorded runs: a line per changed decision");
     command->callback([options, &chosen] {
         if (options->traces.empty() && options->text_file.empty() && options->prompt.prompt.empty() && options->prompt.prompt_file.empty())
             throw CLI::ValidationError("compare", "give --prompt, --text or two trace files");

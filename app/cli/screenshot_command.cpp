@@ -47,6 +47,7 @@ void add_screenshot_command(CLI::App& root, CommandBody& chosen) {
     command->add_option("--layout", o.layout, "explore, teach or tune")->check(CLI::IsMember({"explore", "teach", "tune"}));
     command->add_option("--view", o.view, "one panel: " + view_names() + "; default: the whole window");
     auto* trace = command->add_option("--trace", o.trace, "recorded run to show; default: the bundled one");
+    command->add_option("--pin", o.pin, "recorded run that is pinned as A, to compare what is on screen with");
     command->add_option("-p,--prompt", o.prompt, "run this first")->excludes(trace);
     command->add_option("-n,--tokens", o.max_new_tokens, "most tokens to generate")->check(CLI::Range(0, 1 << 20))->capture_default_str();
     command->add_option("-m,--model", o.model, "GGUF file; default: the bundled model");

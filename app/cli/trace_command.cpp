@@ -3,6 +3,7 @@
 
 #include "app/cli/cli.h"
 #include "app/cli/common.h"
+#include "engine/io/import_trace.h"
 #include "engine/io/trace_file.h"
 #include "engine/routing/metrics.h"
 
@@ -46,11 +47,12 @@ static Json describe(const gs::TraceSnapshot& trace, gs::PhaseFilter phase) {
     return {{"model", info.model_name}, {"file", info.model_file},         {"hash", info.model_hash}, {"engine", info.engine},
             {"reading", info.reading},
             {"prompt", info.prompt},    {"template", info.template_name},  {"sampler", info.sampler}, {"provenance", gs::name_of(info.provenance)},
+            {"imported_from", info.source.empty() ? Json(nullptr) : Json(info.source)}, {"lacks", gs::lacks_text(info.lacks)}, {"notes", info.notes},
             {"tokens", trace.n_tokens()}, {"experts", trace.n_experts()}, {"text", text},            {"layers", layers}};
 }
 
 static int show(const std::string& file, const std::string& phase_name, bool json) {
-    auto trace = gs::load_trace(file);
+    auto trace = gs::open_trace(file);
     if (!trace) return fail(trace.error());
     const gs::PhaseFilter phase = phase_name == "prefill" ? gs::PhaseFilter::kPrefill
                                   : phase_name == "decode" ? gs::PhaseFilter::kDecode
@@ -62,11 +64,20 @@ static int show(const std::string& file, const std::string& phase_name, bool jso
     }
     fmt::print("{}: {}, {} tokens, {} experts, engine {}\n", file, description["model"].get<std::string>(), trace->n_tokens(), trace->n_experts(),
                description["engine"].get<std::string>());
+    const gs::TraceInfo& info = trace->info();
+    if (!info.source.empty()) fmt::print("imported from {}. {}\n", info.source, gs::lacks_text(info.lacks));
+    for (const std::string& note : info.notes) fmt::print("{}\n", note);
     for (const Json& layer : description["layers"])
         fmt::print("layer {:2}  k {:.2f}  entropy {:.3f} (uniform {:.3f})  CV {:.2f}  Gini {:.2f}  MaxVio {:.2f}  idle {}\n", layer["layer"].get<int>(),
                    layer["k"].get<double>(), layer["entropy"].get<double>(), layer["null"]["entropy"].get<double>(), layer["cv"].get<double>(),
                    layer["gini"].get<double>(), layer["max_vio"].get<double>(), layer["idle"].get<int>());
     return 0;
+}
+
+static std::string imported_formats() {
+    std::string text;
+    for (const gs::Importer& importer : gs::importers()) text += fmt::format("\n  {} ({}); lacks {}", importer.name, importer.extensions, importer.lacks);
+    return text;
 }
 
 void add_trace_command(CLI::App& root, CommandBody& chosen) {
@@ -78,7 +89,7 @@ void add_trace_command(CLI::App& root, CommandBody& chosen) {
     };
     auto options = std::make_shared<Options>();
     CLI::App* command = root.add_subcommand("trace", "Record a run into a trace file, or describe one");
-    command->footer("Examples: gatescope trace --prompt \"What is a llama?\" --out llama.safetensors\n          gatescope trace llama.safetensors --json");
+    command->footer("Read as well, recorded by other programs: " + imported_formats() + "\nExamples: gatescope trace --prompt \"What is a llama?\" --out llama.safetensors\n          gatescope trace llama.safetensors --json");
     add_engine_options(*command, options->engine);
     add_prompt_options(*command, options->prompt);
     auto* out = command->add_option("-o,--out", options->out, "file to write (.safetensors)");

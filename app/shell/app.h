@@ -42,6 +42,7 @@ struct ScreenshotOptions {
     int max_new_tokens = 64;
     std::filesystem::path model;  ///< empty: the bundled one where a model is needed (prompt, gates)
     std::string policy = "native";
+    std::filesystem::path pin;   ///< recorded run that is pinned as A of the comparison; empty: none
     std::string what_if;         ///< policy shown as what-if on the run; empty: none
     std::string compare_policy;  ///< run again under it and compare; empty: no
     std::string ablate;          ///< experts that are zeroed and measured on the run, e.g. "12:3"; empty: none

@@ -33,6 +33,14 @@ void AppUi::add_file_commands() {
     m_commands.add({"file.open", kFile, "Open…", "A model (.gguf), a recorded run (.safetensors) or a text as the prompt", "Ctrl+O", [this](Context) { m_ask_open = true; }});
     m_commands.add({"file.save_run", kFile, "Save run as…", "The run on screen with its routing, to be replayed without the model", "Ctrl+Shift+S",
                     [this](Context c) { ask_save(c.state); }, have_run});
+    const auto add_export = [this](const char* format, const char* title, const char* note, const char* key) {
+        m_commands.add({std::string("export.") + format, kFile, title, note, key, [this, format](Context c) { ask_export(c.state, format); }, have_run});
+    };
+    add_export("html", "Export a report…", "The run on screen as one HTML page: text, loads, heatmaps, every figure with what chance gives", "Ctrl+E");
+    add_export("csv", "Export CSV…", "The run on screen as a table: a row for every expert that a token used", "");
+    add_export("json", "Export JSON…", "The run on screen with all it holds, as JSON", "");
+    add_export("npz", "Export NumPy arrays…", "The run on screen as arrays that numpy.load opens", "");
+    m_commands.add({"file.save_picture", kFile, "Save picture of a panel…", "A panel as PNG, at any size", "", [this](Context) { m_picture.view = "heatmap"; }, have_run});
     m_commands.add({"file.settings", kFile, "Settings…", "Theme, size, colour map", "", [this](Context) { m_settings_open = true; }});
     m_commands.add({"file.quit", kFile, "Quit", "Close the window; settings and layout are kept", "Ctrl+Q", [this](Context) { m_requests.quit = true; }});
     m_commands.add({"edit.undo", kEdit, "Undo routing change", "Back to the routing rule before this one", "Ctrl+Z",
@@ -47,6 +55,10 @@ void AppUi::add_run_commands() {
                     [](Seen c) { return is_live(c) || can_run(c); }});
     m_commands.add({"run.step", kRun, "Step", "One token", ".", [this](Context c) { m_session.step(make_request(c)); }, can_run});
     m_commands.add({"run.restart", kRun, "Restart the run", "Run the prompt again from its first token", "R", [this](Context c) { start_run(c); }, can_run});
+    const auto is_pinned = [](Seen c) { return c.state.pinned != nullptr; };
+    m_commands.add({"run.pin", kRun, "Pin this run as A", "It stays while others come on screen as B, and is compared with them", "P", [this](Context) { pin(false); }, have_run});
+    m_commands.add({"run.swap_pinned", kRun, "Swap A and B", "The run on screen becomes the pinned one, and the other way round", "Shift+P", [this](Context) { pin(true); }, is_pinned});
+    m_commands.add({"run.unpin", kRun, "Unpin", "Compare with the run before again", "", [this](Context) { m_session.unpin(); }, is_pinned});
     m_commands.add({"run.restart_engine", kRun, "Restart the engine", "After a device was lost or had no more memory", "", [this](Context) { m_session.restart_engine(); },
                     [](Seen c) { return c.state.engine_failed; }});
 }

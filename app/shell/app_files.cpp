@@ -6,10 +6,13 @@
 #include <cstdlib>
 #include <fstream>
 #include <system_error>
+#include <utility>
 
 #include "app/base/texts.h"
+#include "app/report/report.h"
 #include "app/shell/app_ui.h"
 #include "app/widgets/ui_kit.h"
+#include "engine/io/import_trace.h"
 
 namespace fs = std::filesystem;
 
@@ -37,7 +40,7 @@ gs::Result<std::string> read_prompt(const fs::path& path) {
     if (!in.read(text.data(), static_cast<std::streamsize>(size)))
         return file_error("cannot_open", path, "it could not be read", "Check its permissions");
     if (text.find('\0') != std::string::npos)
-        return file_error("not_text", path, "it is neither a model (.gguf), a recorded run (.safetensors) nor a text",
+        return file_error("not_text", path, "it is neither a model (.gguf), a recorded run (.safetensors, or of another program) nor a text",
                           "Choose one of these");
     return text;
 }
@@ -47,6 +50,7 @@ gs::Result<std::string> read_prompt(const fs::path& path) {
 std::string kind_of_file(const fs::path& path) {
     const std::string extension = path.extension().string();
     if (extension == ".gguf" || extension == ".safetensors") return extension;
+    if (gs::importer_of(path)) return ".trace";
     std::array<char, 9> head{};
     std::ifstream in(path, std::ios::binary);
     in.read(head.data(), head.size());
@@ -59,7 +63,7 @@ std::string kind_of_file(const fs::path& path) {
 void AppUi::open_path(const fs::path& path) {
     const std::string kind = kind_of_file(path);
     if (kind == ".gguf") return m_session.inspect_model(path);
-    if (kind == ".safetensors") return m_session.load_trace(path);
+    if (kind == ".safetensors" || kind == ".trace") return m_session.load_trace(path);
     if (m_takes_texts) return add_study_text(path);
     auto text = read_prompt(path);
     if (text)
@@ -74,8 +78,8 @@ void AppUi::ask_open(const gs::SessionState& state) {
     if (start.empty() && state.model) start = fs::path(state.model->path).parent_path();
     if (start.empty())
         if (const char* home = std::getenv("HOME")) start = home;
-    m_dialog_saves = m_dialog_adds_text = false;
-    m_file_dialog.open({FileMode::kOpen, "Open a model or a recorded run", {".gguf", ".safetensors", ".txt"}, start}, true);
+    m_dialog_saves = m_dialog_adds_text = m_dialog_exports = false;
+    m_file_dialog.open({FileMode::kOpen, "Open a model or a recorded run", {".gguf", ".safetensors", ".csv", ".jsonl", ".npy", ".npz", ".trace", ".txt"}, start}, true);
 }
 
 void AppUi::ask_text(const gs::SessionState&) {
@@ -83,7 +87,7 @@ void AppUi::ask_text(const gs::SessionState&) {
     fs::path start = m_last_folder;
     if (start.empty())
         if (const char* home = std::getenv("HOME")) start = home;
-    m_dialog_saves = false;
+    m_dialog_saves = m_dialog_exports = false;
     m_dialog_adds_text = true;
     m_file_dialog.open({FileMode::kOpen, "Add a text of your own", {".txt", ".md"}, start}, true);
 }
@@ -101,8 +105,33 @@ void AppUi::ask_save(const gs::SessionState& state) {
     if (start.empty())
         if (const char* home = std::getenv("HOME")) start = home;
     m_dialog_saves = true;
-    m_dialog_adds_text = false;
+    m_dialog_adds_text = m_dialog_exports = false;
     m_file_dialog.open({FileMode::kSave, "Save the run on screen", {".safetensors"}, start / "run.safetensors"}, true);
+}
+
+void AppUi::ask_save_as(const char* title, const std::string& name) {
+    fs::path start = m_last_folder;
+    if (start.empty())
+        if (const char* home = std::getenv("HOME")) start = home;
+    m_dialog_saves = m_dialog_exports = true;
+    m_dialog_adds_text = false;
+    m_file_dialog.open({FileMode::kSave, title, {fs::path(name).extension().string()}, start / name}, true);
+}
+
+void AppUi::ask_export(const gs::SessionState& state, const char* format) {
+    if (m_file_dialog.is_open() || !state.run || state.run->trace.empty()) return;
+    m_picture_to_save.reset();
+    ask_save_as("Export the run on screen", std::string("run.") + format);
+}
+
+void AppUi::file_chosen(const fs::path& path) {
+    if (m_dialog_adds_text) return add_study_text(path);
+    if (!m_dialog_saves) return open_path(path);
+    if (!m_dialog_exports) return m_session.save_trace(path);
+    if (const std::optional<PanelPicture> picture = std::exchange(m_picture_to_save, std::nullopt))
+        return m_session.export_run(path, [picture = *picture](const gs::TraceSnapshot& trace, const fs::path& to) { return save_panel_picture(picture, trace, to); });
+    const std::string ending = path.extension().string();
+    m_session.export_run(path, [format = ending.empty() ? ending : ending.substr(1)](const gs::TraceSnapshot& trace, const fs::path& to) { return export_run(trace, format, to); });
 }
 
 }  // namespace app

@@ -70,6 +70,12 @@ void AppUi::toggle_panel(Panel& panel) {
     else raise(panel.row->id);
 }
 
+void AppUi::pin(bool swap) {
+    if (swap) m_session.swap_pinned();
+    else m_session.pin_run();
+    raise("compare");
+}
+
 void AppUi::zoom(int direction) {
     float scale = 1;
     if (direction > 0) {

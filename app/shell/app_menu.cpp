@@ -14,9 +14,9 @@ struct Menu {
     std::array<const char*, 24> items;
 };
 constexpr Menu kMenus[] = {
-    {"File###file", {"file.open", "file.save_run", "-", "state.copy", "state.paste", "-", "file.settings", "-", "file.quit"}},
+    {"File###file", {"file.open", "file.save_run", "export.*", "file.save_picture", "-", "state.copy", "state.paste", "-", "file.settings", "-", "file.quit"}},
     {"Edit###edit", {"edit.undo", "edit.redo", "edit.history", "-", "selection.clear"}},
-    {"Run###run_menu", {"run.toggle", "run.step", "run.restart", "run.restart_engine", "-", "rule.native", "rule.soft", "rule.hard", "rule.topk"}},
+    {"Run###run_menu", {"run.toggle", "run.step", "run.restart", "run.restart_engine", "-", "run.pin", "run.swap_pinned", "run.unpin", "-", "rule.native", "rule.soft", "rule.hard", "rule.topk"}},
     {"View###view_menu", {"layout.explore", "layout.teach", "layout.tune", "layout.reset", "-", "panel.*", "-", "theme.dark", "theme.light", "theme.contrast", "-",
                           "view.larger", "view.smaller", "view.normal", "view.full_screen", "view.fit"}},
     {"Presets###presets_menu", {"presets.gallery", "-", "preset.*"}},

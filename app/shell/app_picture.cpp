@@ -75,6 +75,11 @@ gs::Result<void> prepare(gs::Session& session, const ScreenshotOptions& o) {
     const bool runs = !o.prompt.empty() || !o.compare_policy.empty();
     const fs::path trace = !o.trace.empty() ? o.trace : o.prompt.empty() ? bundled_run_path() : fs::path();
     const bool have_trace = !trace.empty() && (!o.trace.empty() || fs::exists(trace, ignored));
+    if (!o.pin.empty()) {
+        session.load_trace(o.pin);
+        session.pin_run();
+        GS_TRY_VOID(finish(session));
+    }
     if (have_trace) session.load_trace(trace);
     GS_TRY_VOID(finish(session));
     const fs::path model = o.model.empty() ? bundled_model_path() : o.model;
@@ -146,7 +151,7 @@ gs::Result<std::string> render_screenshot(const ScreenshotOptions& o) {
     ui.selected() = o.pick;
     if (!o.state.empty()) GS_TRY_VOID(ui.restore(o.state));
     if (!o.what_if.empty()) ui.what_if().set_policy(what_if);
-    if (!o.compare_policy.empty()) ui.raise("compare");
+    if (!o.compare_policy.empty() || !o.pin.empty()) ui.raise("compare");
     if (!o.map_domain.empty()) ui.raise("sensitivity");
     for (int pass = 0; pass < 3; ++pass) {  // panels ask for what they lack while they draw
         GS_TRY_VOID(shell->run_frames(kSettleFrames, drawer));

@@ -194,7 +194,9 @@ void AppUi::draw_panels(ViewContext& context) {
                                  ImGuiDockNodeFlags_NoWindowMenuButton | ImGuiDockNodeFlags_NoCloseButton);
     for (Panel& panel : m_panels) {
         if (panel.row->places.fixed() || !panel.shown) continue;
-        if (ImGui::Begin(panel.title.c_str(), nullptr, ImGuiWindowFlags_NoFocusOnAppearing)) panel.view->draw(context);
+        const bool visible = ImGui::Begin(panel.title.c_str(), nullptr, ImGuiWindowFlags_NoFocusOnAppearing);
+        draw_tab_menu(context, panel);
+        if (visible) panel.view->draw(context);
         ImGui::End();
     }
     raise_when_docked();
@@ -209,14 +211,10 @@ void AppUi::draw_dialogs(ViewContext& context) {
         context.keep_awake(0.2);  // a dialog of the desktop is polled
         if (const auto path = m_file_dialog.draw()) {
             m_last_folder = path->parent_path();
-            if (m_dialog_saves)
-                m_session.save_trace(*path);
-            else if (m_dialog_adds_text)
-                add_study_text(*path);
-            else
-                open_path(*path);
+            file_chosen(*path);
         }
     }
+    draw_picture_dialog(context);
     m_load_dialog.draw(context);
     if (const auto wanted = draw_settings(context, m_appearance, m_settings_open)) m_requests.appearance = wanted;
     m_key_list.draw(m_commands, context);

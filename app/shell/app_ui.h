@@ -13,6 +13,7 @@
 #include "app/shell/command_palette.h"
 #include "app/shell/commands.h"
 #include "app/shell/key_list.h"
+#include "app/shell/panel_picture.h"
 #include "app/shell/policy_history.h"
 #include "app/shell/presets.h"
 #include "app/shell/state_line.h"
@@ -92,7 +93,45 @@ private:
     void raise_when_docked();
     void ask_open(const gs::SessionState& state);
     void ask_save(const gs::SessionState& state);
-to    // app_keys.cpp
+    void ask_text(const gs::SessionState& state);
+    void add_study_text(const std::filesystem::path& path);
+    /// format: one of kExportFormats.
+    void ask_export(const gs::SessionState& state, const char* format);
+    /// Opens the dialog for a file to write; the name proposes one.
+    void ask_save_as(const char* title, const std::string& name);
+    void file_chosen(const std::filesystem::path& path);
+    // app_save_picture.cpp
+    void draw_tab_menu(ViewContext& context, const Panel& panel);
+    void draw_picture_dialog(ViewContext& context);
+    Panel* panel_of(const std::string& view_id);
+    bool is_in_front(const Panel& panel) const;
+    // app_commands.cpp
+    void add_commands();
+    void add_file_commands();
+    void add_run_commands();
+    void add_routing_commands();
+    void add_selection_commands();
+    void add_view_commands();
+    void add_panel_commands();
+    void add_state_commands();
+    // app_state.cpp
+    void restore(const StateLine& state, const gs::SessionState& now, bool model_comes);
+    void show_panels(const StateLine& state);
+    void settle_state(const gs::SessionState& now);
+    void copy_state(ViewContext& context);
+    void paste_state(ViewContext& context);
+    void say(const ViewContext& context, const std::string& text);
+    void draw_said(ViewContext& context);
+    void set_bookmark(ViewContext& context, int slot);
+    void go_to_bookmark(ViewContext& context, int slot);
+    void read_all_presets();
+    void open_preset(ViewContext& context, const Preset& preset);
+    // app_gallery.cpp
+    bool draw_preset(ViewContext& context, const Preset& preset);
+    void draw_save_preset(ViewContext& context);
+    void draw_gallery(ViewContext& context);
+    void draw_bookmarks(ViewContext& context);
+    // app_keys.cpp
     void handle_keys(ViewContext& context);
     void toggle_run(ViewContext& context);
     void start_run(ViewContext& context);
@@ -102,6 +141,7 @@ to    // app_keys.cpp
     void move_token(ViewContext& context, int by);
     void move_layer(ViewContext& context, int by);
     void set_theme(const char* theme) { m_requests.appearance = Appearance{theme, m_appearance.scale}; }
+    void pin(bool swap);
     void zoom(int direction);
 
     gs::Session& m_session;
@@ -120,9 +160,11 @@ to    // app_keys.cpp
     std::vector<std::string> m_raise;    ///< panels that come to the front once they are docked
     int m_raise_frames = 0;
     FileDialog m_file_dialog;
-    bool m_dialog_saves = false, m_dialog_adds_text = false, m_ask_open = false;
+    bool m_dialog_saves = false, m_dialog_adds_text = false, m_dialog_exports = false, m_ask_open = false;
     bool m_takes_texts = false;            ///< in the last frame: where dropped texts go
     LoadDialog m_load_dialog;
+    PanelPicture m_picture;                           ///< being asked for while its view is set
+    std::optional<PanelPicture> m_picture_to_save;    ///< what the file dialog that is open is for
     UiRequests m_requests;
     std::map<std::string, float> m_bar_heights;
     std::filesystem::path m_last_folder;

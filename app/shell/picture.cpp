@@ -13,13 +13,15 @@
 
 namespace app {
 
-gs::Result<void> write_png(const Picture& picture, const std::filesystem::path& path) {
+std::string png_bytes(const Picture& picture) {
     std::string png;
     const auto append = [](void* out, void* data, int size) {
         static_cast<std::string*>(out)->append(static_cast<char*>(data), size_t(size));
     };
     stbi_write_png_to_func(append, &png, picture.width_px, picture.height_px, 4, picture.rgba.data(), picture.width_px * 4);
-    return write_file_atomically(path, png);
+    return png;
 }
+
+gs::Result<void> write_png(const Picture& picture, const std::filesystem::path& path) { return write_file_atomically(path, png_bytes(picture)); }
 
 }  // namespace app

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "engine/core/result.h"
@@ -20,6 +21,8 @@ struct Picture {
     }
 };
 
+/// The picture as a PNG file.
+std::string png_bytes(const Picture& picture);
 /// Written to a temporary name and renamed. Errors: kRun "cannot_write" with the path and the system's reason.
 gs::Result<void> write_png(const Picture& picture, const std::filesystem::path& path);
 

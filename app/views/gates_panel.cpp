@@ -244,7 +244,7 @@ void GatesPanel::tables(ViewContext& context) {
 
 void GatesPanel::draw(ViewContext& context) {
     const gs::TraceSnapshot& trace = context.what_if.trace();
-    if (draw_if_no_routes(context, trace)) return;
+    if (draw_if_no_routes(context, trace) || draw_if_no_logits(trace)) return;
     Pick pick = effective_pick(trace, context.selected);
     header(context, pick);
     refresh(context, pick);

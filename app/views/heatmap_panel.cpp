@@ -206,6 +206,10 @@ void HeatmapPanel::legend(const ViewContext& context) const {
         text += "; corner: fragile";
         if (trace.n_tokens() > 0 && trace.policy(trace.n_tokens() - 1).capacity > 0) text += ", cross: dropped";
     }
+    const bool by_quantity = shown.kind != PictureKind::kTokenLayer && !(shown.kind == PictureKind::kLayerExpert && shown.over_run);
+    const bool scalar_lacks = shown.kind == PictureKind::kTokenLayer && (shown.scalar == RouteScalar::kTopWeight ? !trace.has_weights() : !trace.has_logits());
+    if (const char* lacking = by_quantity ? what_is_lacking(trace, shown.quantity) : nullptr) text += fmt::format("; {}", lacking);
+    if (scalar_lacks) text += "; this recorded run does not hold it";
     caption_on_line(text);
 }
 
@@ -232,7 +236,7 @@ HeatmapInput HeatmapPanel::input(const ViewContext& context) const {
     in.fill_column = [this](int col, std::span<float> out) { std::copy_n(m_picture.column(col).begin(), out.size(), out.begin()); };
     const gs::TraceSnapshot trace = context.what_if.trace();
     const auto number = [](int index) { return std::to_string(index); };
-    const auto token = [trace](int col) { return short_token(trace.token(col).text, 10); };
+    const auto token = [trace](int col) { return token_label(trace, col, 10); };
     if (m_kind == PictureKind::kLayerExpert) {
         in.col_label = number;
         in.col_title = "expert";
@@ -279,11 +283,11 @@ void HeatmapPanel::card(ViewContext& context, int col, int row) {
     if (m_kind == PictureKind::kTokenLayer) {
         HoverCard card(fmt::format("\"{}\" · layer {}", short_token(trace.token(col).text, 24), row));
         card.row("token", fmt::format("{} of {}, {}", col + 1, trace.n_tokens(), gs::name_of(trace.token(col).phase)));
-        card.row("top-1 weight", format_exact(reader.scalar(RouteScalar::kTopWeight, pick.moe_layer, col)));
-        card.row("router entropy", fmt::format("{} nats", format_exact(reader.scalar(RouteScalar::kEntropy, pick.moe_layer, col))));
+        if (trace.has_weights()) card.row("top-1 weight", format_exact(reader.scalar(RouteScalar::kTopWeight, pick.moe_layer, col)));
+        if (trace.has_logits()) card.row("router entropy", fmt::format("{} nats", format_exact(reader.scalar(RouteScalar::kEntropy, pick.moe_layer, col))));
         card.row("entropy at most", fmt::format("ln E = {}", format_number(std::log(trace.n_experts()))));
         const float margin = reader.scalar(RouteScalar::kMargin, pick.moe_layer, col);
-        card.row("margin", std::isnan(margin) ? "none: all experts are chosen" : format_exact(margin));
+        card.row("margin", !trace.has_logits() ? "not in the recorded run" : std::isnan(margin) ? "none: all experts are chosen" : format_exact(margin));
         std::string chosen;
         for (uint16_t id : trace.ids(pick.moe_layer, col).first(std::min<size_t>(8, trace.ids(pick.moe_layer, col).size()))) chosen += fmt::format("{} ", id);
         card.row("choice", choice_text(m_choices.read(trace, pick.moe_layer, col, {context.settings.logit_error})));
@@ -294,15 +298,22 @@ void HeatmapPanel::card(ViewContext& context, int col, int row) {
     const ExpertFacts facts = reader.facts(pick.moe_layer, pick.token, pick.expert);
     HoverCard card(fmt::format("\"{}\" · layer {} · expert {}", short_token(trace.token(pick.token).text, 24), model_layer(trace.info(), pick.moe_layer), pick.expert));
     card.row("token", fmt::format("{} of {}, {}", pick.token + 1, trace.n_tokens(), gs::name_of(trace.token(pick.token).phase)));
-    card.row("router logit", format_exact(facts.logit));
-    card.row("preference", format_exact(facts.preference));
-    card.row("rank", fmt::format("{} of {}", facts.preference_rank, trace.n_experts()));
-    card.row("selection score", std::isfinite(facts.selection) ? format_exact(facts.selection) : "cannot be chosen (masked)");
-    card.row("applied weight", facts.slot < 0 ? fmt::format("not chosen, k = {}", facts.k) : fmt::format("{}  ({} of {})", format_exact(facts.weight), facts.slot + 1, facts.k));
-    card.row("Σ weights", format_number(facts.weight_sum));
-    const gs::Choice& choice = m_choices.read(trace, pick.moe_layer, pick.token, {context.settings.logit_error});
-    if (std::find(choice.dropped.begin(), choice.dropped.end(), pick.expert) != choice.dropped.end()) card.row("dropped", "chosen, but the expert was full");
-    card.row("choice", choice_text(choice));
+    if (trace.has_logits()) {
+        card.row("router logit", format_exact(facts.logit));
+        card.row("preference", format_exact(facts.preference));
+        card.row("rank", fmt::format("{} of {}", facts.preference_rank, trace.n_experts()));
+        card.row("selection score", std::isfinite(facts.selection) ? format_exact(facts.selection) : "cannot be chosen (masked)");
+    } else {
+        card.row("router logit", "not in the recorded run");
+    }
+    const std::string weight = trace.has_weights() ? format_exact(facts.weight) : "chosen; weight not in the recorded run";
+    card.row("applied weight", facts.slot < 0 ? fmt::format("not chosen, k = {}", facts.k) : fmt::format("{}  ({} of {})", weight, facts.slot + 1, facts.k));
+    if (trace.has_weights()) card.row("Σ weights", format_number(facts.weight_sum));
+    if (trace.has_logits()) {
+        const gs::Choice& choice = m_choices.read(trace, pick.moe_layer, pick.token, {context.settings.logit_error});
+        if (std::find(choice.dropped.begin(), choice.dropped.end(), pick.expert) != choice.dropped.end()) card.row("dropped", "chosen, but the expert was full");
+        card.row("choice", choice_text(choice));
+    }
     card.note(gs::name_of(trace.info().provenance));
 }
 

@@ -95,7 +95,7 @@ void Inspector::draw_token(ViewContext& context, const gs::TraceSnapshot& trace,
     if (const int move = stepper("token", title, "Token before ( , or left arrow)", "Next token ( right arrow)"))
         context.selected.token = std::clamp(pick.token + move, 0, trace.n_tokens() - 1);
     ImGui::PushFont(nullptr, ImGui::GetStyle().FontSizeBase * 1.35f);
-    const std::string text = visible_token(row.text);
+    const std::string text = trace.info().lacks.text ? token_label(trace, pick.token, 24) : visible_token(row.text);
     const float chip_pad = ImGui::GetFontSize() * 0.3f;
     const std::string shown = fit_text(text, ImGui::GetContentRegionAvail().x - 2 * chip_pad);
     const ImVec2 at = ImGui::GetCursorScreenPos(), extent = ImGui::CalcTextSize(shown.c_str());
@@ -110,15 +110,16 @@ void Inspector::draw_token(ViewContext& context, const gs::TraceSnapshot& trace,
         ImGui::SameLine();
         badge("special", context.theme.text_dim);
     }
-    key_value("id", fmt::format("{}", row.id), "Number of the token in the model's vocabulary");
-    key_value("bytes", fit_text(hex_bytes(row.text), ImGui::GetFontSize() * 12), code_points(row.text).c_str());
-    key_value("phase", row.phase == gs::Phase::kPrefill ? "prefill (read from the prompt)" : "decode (generated)");
+    const gs::TraceLacks& lacks = trace.info().lacks;
+    key_value("id", lacks.token_ids ? "not in the recorded run" : fmt::format("{}", row.id), "Number of the token in the model's vocabulary");
+    if (!lacks.text) key_value("bytes", fit_text(hex_bytes(row.text), ImGui::GetFontSize() * 12), code_points(row.text).c_str());
+    key_value("phase", lacks.phases ? "not in the recorded run" : row.phase == gs::Phase::kPrefill ? "prefill (read from the prompt)" : "decode (generated)");
     if (!std::isnan(row.logprob))
         key_value("log prob.",
                   fmt::format("{} nats  ({})", format_number(row.logprob), format_percent(std::exp(static_cast<double>(row.logprob)))),
                   "Natural log of the probability that the model gave this token, over the whole vocabulary at temperature 1");
     else
-        key_value("log prob.", "none: nothing came before it");
+        key_value("log prob.", trace.info().source.empty() ? "none: nothing came before it" : "not in the recorded run");
     if (!std::isnan(row.entropy))
         key_value("entropy", fmt::format("{} nats", format_number(row.entropy)),
                   "Of the next-token distribution this token was drawn from");
@@ -140,7 +141,7 @@ void Inspector::draw_layer(ViewContext& context, const gs::TraceSnapshot& trace,
                           format_number(std::log(trace.n_experts())))
                   .c_str());
     const float margin = m_reader.scalar(RouteScalar::kMargin, pick.moe_layer, pick.token);
-    key_value("margin at k", std::isnan(margin) ? "none: all are chosen" : fmt::format("{} logits", format_number(margin)),
+    key_value("margin at k", !trace.has_logits() ? "not in the recorded run" : std::isnan(margin) ? "none: all are chosen" : fmt::format("{} logits", format_number(margin)),
               "Worst chosen minus best rejected router logit: how close the decision was");
     const gs::LogitError error{context.settings.logit_error};
     key_value("choice", choice_text(m_choice_reader.read(trace, pick.moe_layer, pick.token, error)), fragile_explained(error).c_str());
@@ -216,7 +217,7 @@ void Inspector::draw_users(ViewContext& context, const gs::TraceSnapshot& trace,
     ImGui::PushID("users");
     bool first = true;
     for (const User& user : m_users) {
-        const std::string text = short_token(trace.token(user.token).text, 14) + fmt::format("###t{}", user.token);
+        const std::string text = token_label(trace, user.token, 14) + fmt::format("###t{}", user.token);
         if (!first) flow(ImGui::CalcTextSize(text.c_str(), nullptr, true).x + 2 * ImGui::GetStyle().FramePadding.x);
         first = false;
         if (ImGui::SmallButton(text.c_str())) context.selected = {user.token, layer, expert};

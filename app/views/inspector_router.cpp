@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "app/views/pick_card.h"
+#include "app/views/route_data_ui.h"
 #include "app/widgets/table_view.h"
 #include "app/widgets/ui_kit.h"
 
@@ -23,7 +24,7 @@ void RouterTable::update(RouteReader& reader, const Pick& pick) {
     m_high = 0;
     for (int e = 0; e < trace.n_experts(); ++e) {
         const ExpertFacts facts = reader.facts(pick.moe_layer, pick.token, e);
-        m_score_differs |= facts.selection != facts.preference;
+        m_score_differs |= trace.has_logits() && facts.selection != facts.preference;
         m_high = std::max(m_high, facts.preference);
         m_facts.push_back(facts);
     }
@@ -105,7 +106,10 @@ void RouterTable::draw(ViewContext& context, RouteReader& reader, const Pick& pi
     }
     ImGui::PopStyleVar();
     dim_text(m_n_chosen < n ? fmt::format("the line is the cut: k = {} of {}", m_n_chosen, n) : fmt::format("all {} experts are used", n));
-    if (!m_score_differs) tooltip("Selection score = preference here: this policy has no bias, mask or group limit");
+    if (!reader.trace().has_logits())
+        caption("This recorded run holds no router logits: what the router preferred is not known.");
+    else if (!m_score_differs)
+        tooltip("Selection score = preference here: this policy has no bias, mask or group limit");
     if (n > n_few) {
         ImGui::SameLine();
         if (ImGui::SmallButton(m_all ? "fewer###all" : fmt::format("all {}###all", n).c_str())) m_all = !m_all;

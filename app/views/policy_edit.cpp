@@ -27,6 +27,10 @@ void commit_policy(ViewContext& context, const gs::Policy& policy) {
         context.what_if.set_policy(policy);
         context.what_if.pending = WhatIfCache::PendingRun{state.run->id};
     } else {
+        if (state.run && !state.run->trace.has_logits())
+            context.session.notify({.is_error = false,
+                                    .error = {gs::ErrorKind::kUsage, "no_logits", "The picture stays as it was recorded", "this run holds no router logits, so that another rule cannot be tried on it",
+                                              "The rule counts for the next run"}});
         context.session.set_policy(policy);
         const bool as_recorded =
             state.run && !state.run->trace.empty() && policy == state.run->trace.policy(state.run->trace.n_tokens() - 1);

@@ -5,6 +5,10 @@
 #include <cmath>
 #include <numeric>
 
+#include <fmt/format.h>
+
+#include "app/widgets/token_text.h"
+
 #include "engine/routing/metrics.h"
 
 namespace app {
@@ -51,9 +55,10 @@ void RouteReader::column(Quantity quantity, int moe_layer, int token, std::span<
         std::fill(out.begin(), out.end(), kNoValue);
         const auto ids = trace().ids(moe_layer, token);
         const auto weights = trace().weights(moe_layer, token);
-        for (size_t slot = 0; slot < ids.size(); ++slot) out[ids[slot]] = weights[slot];
+        for (size_t slot = 0; slot < ids.size(); ++slot) out[ids[slot]] = trace().has_weights() ? weights[slot] : 1.0f;
         return;
     }
+    if (!trace().has_logits()) return std::fill(out.begin(), out.end(), kNoValue);
     const gs::LayerPolicy& in_force = policy(moe_layer, token);
     if (quantity == Quantity::kPreference && in_force.temperature == 1.0f) {
         gs::preference(spec, trace().logits(moe_layer, token), out);
@@ -67,8 +72,9 @@ void RouteReader::column(Quantity quantity, int moe_layer, int token, std::span<
 float RouteReader::scalar(RouteScalar what, int moe_layer, int token) {
     if (what == RouteScalar::kTopWeight) {
         const auto weights = trace().weights(moe_layer, token);
-        return weights.empty() ? kNoValue : *std::max_element(weights.begin(), weights.end());
+        return weights.empty() || !trace().has_weights() ? kNoValue : *std::max_element(weights.begin(), weights.end());
     }
+    if (!trace().has_logits()) return kNoValue;
     if (what == RouteScalar::kMargin) {
         const double margin = gs::selection_margin(trace().logits(moe_layer, token), trace().ids(moe_layer, token));
         return std::isfinite(margin) ? static_cast<float>(margin) : kNoValue;
@@ -81,14 +87,16 @@ float RouteReader::scalar(RouteScalar what, int moe_layer, int token) {
 ExpertFacts RouteReader::facts(int moe_layer, int token, int expert) {
     ExpertFacts facts;
     const auto e = static_cast<size_t>(expert);
-    gs::what_if_route(trace(), moe_layer, token, policy(moe_layer, token), m_row);
-    facts.logit = trace().logits(moe_layer, token)[e];
-    facts.preference = m_row.preference[e];
-    facts.selection = m_row.selection[e];
-    facts.preference_rank = 1;
-    for (size_t i = 0; i < m_row.preference.size(); ++i) {
-        const float other = m_row.preference[i];
-        facts.preference_rank += other > facts.preference || (other == facts.preference && i < e);
+    if (trace().has_logits()) {
+        gs::what_if_route(trace(), moe_layer, token, policy(moe_layer, token), m_row);
+        facts.logit = trace().logits(moe_layer, token)[e];
+        facts.preference = m_row.preference[e];
+        facts.selection = m_row.selection[e];
+        facts.preference_rank = 1;
+        for (size_t i = 0; i < m_row.preference.size(); ++i) {
+            const float other = m_row.preference[i];
+            facts.preference_rank += other > facts.preference || (other == facts.preference && i < e);
+        }
     }
     // Chosen or not is what was recorded, not what the rule would give again.
     const auto ids = trace().ids(moe_layer, token);
@@ -115,6 +123,16 @@ const char* title_of(Quantity quantity) { return name_of(quantity); }
 const char* title_of(RouteScalar scalar) {
     constexpr std::array titles = {"top-1 weight", "entropy, nats", "margin, logits"};
     return titles[static_cast<size_t>(scalar)];
+}
+
+std::string token_label(const gs::TraceSnapshot& trace, int token, int max_chars) {
+    if (!trace.info().lacks.text) return short_token(trace.token(token).text, max_chars);
+    return trace.info().lacks.token_ids ? fmt::format("#{}", token + 1) : fmt::format("id {}", trace.token(token).id);
+}
+
+const char* what_is_lacking(const gs::TraceSnapshot& trace, Quantity quantity) {
+    if (quantity == Quantity::kAppliedWeight) return trace.has_weights() ? nullptr : "this recorded run holds no weights: 1 for every chosen expert";
+    return trace.has_logits() ? nullptr : "this recorded run holds no router logits: nothing to show";
 }
 
 int moe_row_of(const gs::TraceInfo& info, int layer) {

@@ -22,7 +22,7 @@ struct ExpertFacts {
     float logit = kNoValue, preference = kNoValue;
     float selection = kNoValue;            ///< -inf: masked, or outside the groups that may be chosen
     float weight = kNoValue;               ///< applied weight; NaN = not chosen
-    int preference_rank = 0;               ///< 1 = largest preference; ties: lower expert first
+    int preference_rank = 0;               ///< 0 = unknown; 1 = largest preference; ties: lower expert first
     int slot = -1;                         ///< position among the chosen, best first; -1 = not chosen
     int k = 0;                             ///< experts this token uses at this layer
     double weight_sum = 0;                 ///< Σ applied weights of the token at this layer
@@ -48,7 +48,8 @@ public:
     void set_trace(const gs::TraceSnapshot& trace);
     const gs::TraceSnapshot& trace() const { return m_follower.trace(); }
 
-    /// out: [E]. NaN: not chosen (applied weight), masked or outside the kept groups (selection score).
+    /// out: [E]. NaN: not chosen (applied weight), masked or outside the kept groups (selection score), or not in the recorded run. Without weights a
+    /// chosen expert counts 1.
     void column(Quantity quantity, int moe_layer, int token, std::span<float> out);
     /// kTopWeight: largest applied weight. kEntropy: of the preference, nats. kMargin: worst chosen minus best rejected logit, NaN if all are chosen.
     float scalar(RouteScalar what, int moe_layer, int token);
@@ -62,6 +63,11 @@ private:
     gs::RouteRow m_row;
     std::vector<float> m_scratch;
 };
+
+/// Text of a token, short; its id or its place where a recorded run holds none.
+std::string token_label(const gs::TraceSnapshot& trace, int token, int max_chars);
+/// What to say where a recorded run does not hold a quantity; null if it does.
+const char* what_is_lacking(const gs::TraceSnapshot& trace, Quantity quantity);
 
 const char* name_of(Quantity quantity);
 const char* name_of(RouteScalar scalar);

@@ -21,6 +21,12 @@ bool draw_if_no_routes(ViewContext& context, const gs::TraceSnapshot& trace) {
     return true;
 }
 
+bool draw_if_no_logits(const gs::TraceSnapshot& trace) {
+    if (trace.has_logits()) return false;
+    empty_state("No router logits", "This recorded run holds the experts that were chosen, but not the router's logits: what other rules would choose cannot be known from it.", nullptr);
+    return true;
+}
+
 void same_line_if_fits(float width_px) {
     const float right = ImGui::GetCursorScreenPos().x + ImGui::GetContentRegionAvail().x;
     const float next = ImGui::GetItemRectMax().x + ImGui::GetStyle().ItemSpacing.x + width_px;

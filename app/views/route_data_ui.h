@@ -10,6 +10,8 @@ namespace app {
 
 /// Draws why there is nothing to show (no run, dense model) and returns true; false when the trace has routes.
 bool draw_if_no_routes(ViewContext& context, const gs::TraceSnapshot& trace);
+/// Draws that a recorded run holds no router logits and returns true; false when it does.
+bool draw_if_no_logits(const gs::TraceSnapshot& trace);
 /// Continues the line if an item of this width still fits, else starts a new one.
 void same_line_if_fits(float width_px);
 /// Width of a button or combo with this text.

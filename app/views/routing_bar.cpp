@@ -190,7 +190,7 @@ void RoutingBar::draw_temperature(ViewContext& context) {
 
 void RoutingBar::draw_sum(ViewContext& context) {
     const gs::TraceSnapshot& trace = context.what_if.trace();
-    if (trace.empty() || trace.n_moe_layers() == 0) return;
+    if (trace.empty() || trace.n_moe_layers() == 0 || !trace.has_weights()) return;
     const int token =
         context.selected.token >= 0 && context.selected.token < trace.n_tokens() ? context.selected.token : trace.n_tokens() - 1;
     double sum = 0;

@@ -8,6 +8,7 @@
 #include "app/views/views_b.h"
 #include "app/widgets/token_text.h"
 #include "app/widgets/ui_kit.h"
+#include "engine/io/import_trace.h"
 
 namespace app {
 namespace {
@@ -79,6 +80,11 @@ void StatusLine::draw_run(ViewContext& context) {
     item(gs::name_of(provenance), provenance == gs::Provenance::kReplayed ? "The run on screen was read from a file"
                                   : provenance == gs::Provenance::kWhatIf ? "Recorded router logits under another policy"
                                                                           : "The run on screen was computed here");
+    if (!trace.info().source.empty()) {
+        std::string note = gs::lacks_text(trace.info().lacks);
+        for (const std::string& it : trace.info().notes) note += "\n" + it;
+        item("from " + trace.info().source, note.c_str());
+    }
     const bool what_if = provenance == gs::Provenance::kWhatIf;
     if (run.timings.decode_seconds > 0 && !what_if)
         item(fmt::format("{} tokens/s", format_number(run.timings.decode_tokens_per_s())), "Decoding speed of this run");

@@ -98,7 +98,12 @@ void TokensView::draw_strip(ViewContext& context, const gs::TraceSnapshot& trace
     input.n_tokens = trace.n_tokens();
     input.revision = run.revision();
     input.identity = context.state.run ? context.state.run->id : 0;
-    input.bytes = [&](int t) { return std::string_view(trace.token(t).text); };
+    std::string label;                       // in place of a text that a recorded run does not hold
+    input.bytes = [&](int t) {
+        if (!trace.info().lacks.text) return std::string_view(trace.token(t).text);
+        label = token_label(trace, t, 24);
+        return std::string_view(label);
+    };
     input.style = [&](int t) {
         const bool first_decoded = t > 0 && trace.token(t).phase == gs::Phase::kDecode && trace.token(t - 1).phase == gs::Phase::kPrefill;
         return StripToken{m_values.color(t, context.settings.map), trace.token(t).special, first_decoded};

@@ -23,6 +23,12 @@ void Session::inspect_model(const std::filesystem::path& path) { m_impl->push({.
 void Session::load_model(const std::filesystem::path& path) { m_impl->push({.kind = CommandKind::kLoadModel, .path = path}); }
 void Session::load_trace(const std::filesystem::path& path) { m_impl->push({.kind = CommandKind::kLoadTrace, .path = path}); }
 void Session::save_trace(const std::filesystem::path& path) { m_impl->push({.kind = CommandKind::kSaveTrace, .path = path}); }
+void Session::export_run(const std::filesystem::path& path, RunWriter writer) {
+    m_impl->push({.kind = CommandKind::kExport, .path = path, .writer = std::move(writer)});
+}
+void Session::pin_run() { m_impl->push({.kind = CommandKind::kPin}); }
+void Session::unpin() { m_impl->push({.kind = CommandKind::kUnpin}); }
+void Session::swap_pinned() { m_impl->push({.kind = CommandKind::kSwapPinned}); }
 void Session::run(const RunRequest& request) { m_impl->push({.kind = CommandKind::kRun, .request = request}); }
 void Session::rerun_and_compare(const Policy& policy) { m_impl->push({.kind = CommandKind::kRerun, .policy = policy}); }
 void Session::step(const RunRequest& request) { m_impl->push({.kind = CommandKind::kStep1, .request = request}); }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/model/model.h"
+#include "engine/routing/run_diff.h"
 #include "engine/run/ablation.h"
 #include "engine/run/evaluate.h"
 #include "engine/run/gates.h"
@@ -54,6 +55,8 @@ struct SessionState {
     std::shared_ptr<const ModelCard> model;        ///< null before a model is loaded (a replayed trace needs none)
     std::shared_ptr<const RunResult> run;          ///< on screen; null only before anything was loaded
     std::shared_ptr<const RunResult> previous;     ///< the run before it with the same prompt, for old beside new; or null
+    std::shared_ptr<const RunResult> pinned;       ///< A of the run diff, kept whatever is loaded or run; or null
+    std::shared_ptr<const RunDiff> diff;           ///< of the baseline() (A) and `run` (B); lags behind a run that is going on; or null
     std::shared_ptr<const PolicyComparison> comparison;   ///< previous (A) against run (B); null until computed
     std::shared_ptr<const GateComparison> gates;   ///< newest answer to request_gates
     std::shared_ptr<const SweepResult> sweep;      ///< fills in while it is measured; complete at the end, what there was when it was cancelled
@@ -68,6 +71,8 @@ struct SessionState {
     std::vector<Notice> notices;
     bool engine_failed = false;                    ///< nothing can be computed before restart_engine(); what is on screen stays
     bool can_run() const { return model != nullptr; }
+    /// What the run on screen is compared with: the pinned run, else the one before.
+    const std::shared_ptr<const RunResult>& baseline() const { return pinned ? pinned : previous; }
 };
 
 struct SessionOptions {
@@ -86,8 +91,14 @@ public:
     // Commands. Order is kept; a running computation is cancelled where the newer command makes it pointless (newest wins).
     void inspect_model(const std::filesystem::path& path);        ///< header only; fills SessionState::estimate or a notice
     void load_model(const std::filesystem::path& path);           ///< what is on screen stays until the new model is there
-    void load_trace(const std::filesystem::path& path);
+    void load_trace(const std::filesystem::path& path);           ///< own trace files and those that importers() name
     void save_trace(const std::filesystem::path& path);           ///< of the run on screen; result as a notice
+    /// The run on screen into a file by the caller's own writer, called on the run thread; result as a notice.
+    using RunWriter = std::function<Result<void>(const TraceSnapshot&, const std::filesystem::path&)>;
+    void export_run(const std::filesystem::path& path, RunWriter writer);
+    void pin_run();                                               ///< the run on screen becomes A
+    void unpin();
+    void swap_pinned();                                           ///< A onto the screen and what is there to A; a run going on is stopped
     void run(const RunRequest& request);                          ///< stops the run before it
     /// Runs the last request again under another policy and compares the two (text, KL, agreement): what dragging k ends in.
     void rerun_and_compare(const Policy& policy);

@@ -15,8 +15,8 @@ namespace gs {
 
 /// What the run thread can be asked for. kStep1: one token; kCompare: put in by the run thread itself when a rerun has ended.
 enum class CommandKind : uint8_t {
-    kNone, kInspect, kLoadModel, kLoadTrace, kSaveTrace, kRun, kRerun, kStep1, kResume, kStop, kSetPolicy, kGates, kSweep, kSensitivity, kSchedule,
-    kRestartEngine, kCancel, kCompare, kStudy, kRouterWords, kAblate, kSideBySide
+    kNone, kInspect, kLoadModel, kLoadTrace, kSaveTrace, kExport, kPin, kUnpin, kSwapPinned, kRun, kRerun, kStep1, kResume, kStop, kSetPolicy, kGates,
+    kSweep, kSensitivity, kSchedule, kRestartEngine, kCancel, kCompare, kStudy, kRouterWords, kAblate, kSideBySide
 };
 
 struct Command {
@@ -32,6 +32,7 @@ struct Command {
     StudyRequest study = {};
     AblationRequest ablation = {};
     SideRequest side = {};
+    Session::RunWriter writer = {};
 };
 
 /// True when `running` is pointless once `incoming` has been asked for: it is cancelled. kNone stands for a token being generated.
@@ -73,6 +74,8 @@ struct Session::Impl {
     uint64_t next_run_id = 1, rerun_id = 0;      ///< rerun_id: the newest run that rerun_and_compare started
     uint64_t cached_run = 0;                     ///< run whose tokens the decoder's cache holds, and how many
     int cached_tokens = 0;
+    std::chrono::steady_clock::time_point diff_end;  ///< of the newest comparison with the baseline
+    std::chrono::steady_clock::duration diff_time{}; ///< what it took
 
     void thread_main();
     void handle(const Command& command);
@@ -96,6 +99,14 @@ struct Session::Impl {
     void release_engine();
     void load_trace(const Command& command);
     void save_trace(const Command& command);
+    void export_run(const Command& command);
+    /// Ends the run on screen and shows another that nothing generates.
+    void show_run(const std::shared_ptr<const RunResult>& run);
+    void pin();
+    void unpin();
+    void swap_pinned();
+    /// Compares the run on screen with its baseline; while it is going on only now and then, so that it stays a small part of the time.
+    void refresh_diff();
     bool start_run(const RunRequest& request);
     void run(const Command& command);
     void rerun(const Command& command);

@@ -1,6 +1,7 @@
 // Loading: models and traces. Whatever fails leaves everything as it was.
 #include <fmt/format.h>
 
+#include "engine/io/import_trace.h"
 #include "engine/io/trace_file.h"
 #include "engine/run/session_impl.h"
 
@@ -52,21 +53,15 @@ void Session::Impl::adopt_model(std::shared_ptr<const Model> loaded, const std::
 
 void Session::Impl::load_trace(const Command& command) {
     const Interlude interlude(*this, Activity::kLoadingTrace);
-    const Result<TraceSnapshot> trace = gs::load_trace(command.path);
+    const Result<TraceSnapshot> trace = open_trace(command.path);
     if (!trace) return fail(trace.error());
-    end_generator(StopReason::kStopped);
-    generator.reset();
-    compare_with.reset();
     last_request.reset();
-    const auto replayed = std::make_shared<const RunResult>(replayed_run(*trace, next_run_id++));
-    const bool fits = !model || replayed->request.policy.check(model->spec.router, model->spec.n_layers);
-    edit([&](SessionState& s) {
-        s.run = replayed;
-        s.previous.reset();
-        s.comparison.reset();
-        s.gates.reset();
-        s.policy = fits ? replayed->request.policy : Policy{};
-    });
+    show_run(std::make_shared<const RunResult>(replayed_run(*trace, next_run_id++)));
+    const TraceInfo& info = trace->info();
+    if (info.source.empty()) return;
+    std::string notes = lacks_text(info.lacks);
+    for (const std::string& note : info.notes) notes += (notes.empty() ? "" : " ") + note;
+    post({.is_error = false, .error = {ErrorKind::kInput, "imported", fmt::format("{} is shown as {}", command.path.filename().string(), info.source), notes, ""}});
 }
 
 void Session::Impl::save_trace(const Command& command) {

@@ -20,11 +20,11 @@ bool is_measurement(CommandKind kind) { return is_one_of(kind, {kSweep, kSensiti
 
 bool makes_pointless(CommandKind incoming, CommandKind running) {
     switch (running) {
-        case kNone: return is_one_of(incoming, {kRun, kRerun, kStop, kCancel, kLoadTrace, kRestartEngine});
+        case kNone: return is_one_of(incoming, {kRun, kRerun, kStop, kCancel, kLoadTrace, kSwapPinned, kRestartEngine});
         case kLoadModel: return is_one_of(incoming, {kLoadModel, kCancel});
-        case kGates: return is_one_of(incoming, {kGates, kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kRestartEngine, kCancel});
+        case kGates: return is_one_of(incoming, {kGates, kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kSwapPinned, kRestartEngine, kCancel});
         case kCompare:
-            return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kRestartEngine, kStop, kCancel}) || is_measurement(incoming);
+            return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kSwapPinned, kRestartEngine, kStop, kCancel}) || is_measurement(incoming);
         default:
             return is_measurement(running) && (is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kRestartEngine, kStop, kCancel}) ||
                                                incoming == running || (incoming == kSensitivity && running == kSchedule));
@@ -46,8 +46,8 @@ bool replaces(CommandKind incoming, CommandKind waiting) {
 }
 
 bool is_quick(CommandKind command, CommandKind running) {
-    if (command == kLoadTrace) return running != kCompare;
-    return is_one_of(command, {kInspect, kSaveTrace, kSetPolicy, kGates});
+    if (is_one_of(command, {kLoadTrace, kSwapPinned})) return running != kCompare;
+    return is_one_of(command, {kInspect, kSaveTrace, kExport, kPin, kUnpin, kSetPolicy, kGates});
 }
 
 Session::Impl::Impl(SessionOptions session_options) : options(std::move(session_options)) {

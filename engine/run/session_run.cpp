@@ -13,6 +13,10 @@ void Session::Impl::handle(const Command& command) {
         case CommandKind::kLoadModel: return load_model(command);
         case CommandKind::kLoadTrace: return load_trace(command);
         case CommandKind::kSaveTrace: return save_trace(command);
+        case CommandKind::kExport: return export_run(command);
+        case CommandKind::kPin: return pin();
+        case CommandKind::kUnpin: return unpin();
+        case CommandKind::kSwapPinned: return swap_pinned();
         case CommandKind::kRun: return run(command);
         case CommandKind::kRerun: return rerun(command);
         case CommandKind::kStep1: return step(command);
@@ -50,6 +54,7 @@ void Session::Impl::publish_run() {
         s.progress = static_cast<double>(done) / static_cast<double>(total);
         s.progress_text = fmt::format("{} of {} {}", done, total, prefilling ? "prompt tokens" : "tokens");
     });
+    refresh_diff();
 }
 
 /// Stops the run on screen if it is going on; what there is of it stays.
@@ -95,6 +100,7 @@ bool Session::Impl::start_run(const RunRequest& request) {
     last_request = request;
     edit([&](SessionState& s) {
         s.previous = old;
+        s.diff.reset();
         s.comparison.reset();
         s.gates.reset();
         s.policy = request.policy;
