@@ -82,6 +82,8 @@ static int choices(const ChoicesOptions& o) {
     if (!trace) return fail(trace.error());
     if (trace->empty() || trace->n_moe_layers() == 0)
         return fail({gs::ErrorKind::kInput, "no_routes", "There are no choices to look at", "the run has no tokens, or its model no experts", "Give a prompt and a model with experts"});
+    if (!trace->has_logits())
+        return fail({gs::ErrorKind::kInput, "no_logits", "There are no choices to look at", "this recorded run holds no router logits", "Record one with gatescope trace"});
     const Json json = report(*trace, o);
     if (o.json) print_json(json);
     else print_report(json, static_cast<double>(o.logit_error));

@@ -202,7 +202,7 @@ void HeatmapPanel::legend(const ViewContext& context) const {
         case PictureKind::kTokenLayer: text = fmt::format("{} tokens × {} MoE layers", trace.n_tokens(), info.n_moe_layers()); break;
     }
     if (!hatch_text.empty()) text += "; hatched: " + hatch_text;
-    if (context.settings.choice_signs && !(shown.kind == PictureKind::kLayerExpert && shown.over_run)) {
+    if (context.settings.choice_signs && trace.has_logits() && !(shown.kind == PictureKind::kLayerExpert && shown.over_run)) {
         text += "; corner: fragile";
         if (trace.n_tokens() > 0 && trace.policy(trace.n_tokens() - 1).capacity > 0) text += ", cross: dropped";
     }
@@ -252,7 +252,7 @@ HeatmapInput HeatmapPanel::input(const ViewContext& context) const {
 HeatmapInput HeatmapPanel::signed_input(const ViewContext& context) {
     HeatmapInput in = input(context);
     const gs::LogitError error{context.settings.logit_error};
-    if (context.settings.choice_signs && !(m_kind == PictureKind::kLayerExpert && m_over_run))
+    if (context.settings.choice_signs && context.what_if.trace().has_logits() && !(m_kind == PictureKind::kLayerExpert && m_over_run))
         in.fill_signs = [this, error, trace = context.what_if.trace()](int col, std::span<uint8_t> out) {
             m_signs.column(trace, m_picture, error, col, out);
         };
@@ -290,7 +290,7 @@ void HeatmapPanel::card(ViewContext& context, int col, int row) {
         card.row("margin", !trace.has_logits() ? "not in the recorded run" : std::isnan(margin) ? "none: all experts are chosen" : format_exact(margin));
         std::string chosen;
         for (uint16_t id : trace.ids(pick.moe_layer, col).first(std::min<size_t>(8, trace.ids(pick.moe_layer, col).size()))) chosen += fmt::format("{} ", id);
-        card.row("choice", choice_text(m_choices.read(trace, pick.moe_layer, col, {context.settings.logit_error})));
+        if (trace.has_logits()) card.row("choice", choice_text(m_choices.read(trace, pick.moe_layer, col, {context.settings.logit_error})));
         card.row("experts", chosen + (trace.ids(pick.moe_layer, col).size() > 8 ? "…" : ""));
         card.note(gs::name_of(trace.info().provenance));
         return;

@@ -68,6 +68,7 @@ public:
 private:
     void draw_token(ViewContext& context, const gs::TraceSnapshot& trace, const Pick& pick);
     void draw_layer(ViewContext& context, const gs::TraceSnapshot& trace, const Pick& pick);
+    void draw_choices(ViewContext& context, const gs::TraceSnapshot& trace, const Pick& pick);
     void draw_expert(ViewContext& context, const gs::TraceSnapshot& trace, const Pick& pick);
     void draw_users(ViewContext& context, const gs::TraceSnapshot& trace, int layer, int expert);
     void find_users(const gs::TraceSnapshot& trace, int layer, int expert, gs::PhaseFilter phase);
@@ -143,6 +144,14 @@ void Inspector::draw_layer(ViewContext& context, const gs::TraceSnapshot& trace,
     const float margin = m_reader.scalar(RouteScalar::kMargin, pick.moe_layer, pick.token);
     key_value("margin at k", !trace.has_logits() ? "not in the recorded run" : std::isnan(margin) ? "none: all are chosen" : fmt::format("{} logits", format_number(margin)),
               "Worst chosen minus best rejected router logit: how close the decision was");
+    if (trace.has_logits()) draw_choices(context, trace, pick);
+    if (trace.info().has_shared_expert) key_value("shared expert", "always on, not routed");
+    ImGui::Spacing();
+    m_table.draw(context, m_reader, pick);
+}
+
+/// How clear the choice was, here and over the run.
+void Inspector::draw_choices(ViewContext& context, const gs::TraceSnapshot& trace, const Pick& pick) {
     const gs::LogitError error{context.settings.logit_error};
     key_value("choice", choice_text(m_choice_reader.read(trace, pick.moe_layer, pick.token, error)), fragile_explained(error).c_str());
     const gs::ChoiceCounts& counts = m_layer_choices.counts(trace, pick.moe_layer, error);
@@ -152,9 +161,6 @@ void Inspector::draw_layer(ViewContext& context, const gs::TraceSnapshot& trace,
     if (counts.dropped > 0)
         key_value("dropped here", fmt::format("{} of {} ({})", counts.dropped, counts.wanted, format_percent(counts.dropped_share())),
                   "Assignments of this layer over the run that found their expert full (capacity), of all that tokens wanted");
-    if (trace.info().has_shared_expert) key_value("shared expert", "always on, not routed");
-    ImGui::Spacing();
-    m_table.draw(context, m_reader, pick);
 }
 
 void Inspector::draw_expert(ViewContext& context, const gs::TraceSnapshot& trace, const Pick& pick) {
