@@ -18,7 +18,7 @@ namespace app {
 namespace {
 
 constexpr const char* kKinds[] = {"domains", "word classes"};                 // order of LabelKind
-constexpr const char* kQuantities[] = {"lift", "share of tokens"};             // order of LabelQuantity
+constexpr const char* kQuantities[] = {"lift, as log2", "share of tokens"};             // order of LabelQuantity
 constexpr const char* kShapes[] = {"map", "table"};
 constexpr const char* kGiven[] = {"alone", "given the other"};
 

@@ -54,7 +54,7 @@ LayerPlotHit draw_layer_plot(const char* id, const ViewContext& context, const L
             const int n = static_cast<int>(c.values.size());
             if (!c.low.empty()) {
                 ImPlotSpec band = line_style(c.color, 0);
-                band.FillAlpha = 0.3f;
+                band.FillAlpha = 0.45f;
                 ImPlot::PlotShaded(("##band" + c.name).c_str(), x.data(), c.low.data(), c.high.data(), n, band);
             }
             ImPlotSpec line = line_style(c.color, weight);

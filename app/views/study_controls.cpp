@@ -82,7 +82,7 @@ std::shared_ptr<const gs::ExpertStudy> study_of(const gs::SessionState& state) {
 void draw_study_controls(ViewContext& context) {
     context.takes_texts = true;
     StudyChoice& choice = context.settings.study;
-    const std::string texts = fmt::format("Texts: {}…", n_texts(choice));
+    const std::string texts = fmt::format("{} texts…", n_texts(choice));
     if (ImGui::Button((texts + "###texts").c_str())) ImGui::OpenPopup("study_texts");
     tooltip("Which texts are studied: bundled samples by domain, and your own");
     if (ImGui::BeginPopup("study_texts")) {
