@@ -41,7 +41,7 @@ private:
     int m_text = 0, m_length = 1, m_count = 2;
     TextDiff m_diff;
     std::shared_ptr<const gs::AblationResult> m_diffed;
-    std::string m_problem;
+    std::string m_problem, m_model_hash;
 };
 
 void AblationPanel::picked(ViewContext& context) {
@@ -196,6 +196,10 @@ void AblationPanel::result(ViewContext& context, const gs::AblationResult& r) {
 
 void AblationPanel::draw(ViewContext& context) {
     const gs::SessionState& state = context.state;
+    if (state.model && state.model->hash != m_model_hash) {   // experts of another model are other experts
+        if (!m_model_hash.empty()) context.settings.ablated.clear();
+        m_model_hash = state.model->hash;
+    }
     if (draw_if_no_routes(context, context.what_if.trace())) return;
     picked(context);
     set_list(context);

@@ -18,6 +18,9 @@ constexpr const char* kModes[] = {"Zero", "Route around", "Swap…"};   // order
 constexpr const char* kExplained[] = {"Chosen and weighed as ever, but its output counts nothing; the others keep their weights",
                                       "It cannot be chosen (a mask): the next best enters in its place", "Another expert runs in its place, with its weight"};
 
+/// Three digits that count: effects of single experts are small.
+std::string nats(double value) { return fmt::format("{:.3g}", value); }
+
 /// Names of the experts that may run instead, in a popup.
 void swap_popup(ViewContext& context, int layer, int expert, int n_experts) {
     if (!ImGui::BeginPopup("swap_with")) return;
@@ -91,7 +94,7 @@ std::vector<Pick> ablated_picks(const ViewContext& context) {
     std::vector<Pick> picks;
     for (const gs::AblatedExpert& e : all) {
         const Pick pick{-1, moe_row_of(trace.info(), e.layer), e.expert};
-        if (pick.moe_layer >= 0 && std::find(picks.begin(), picks.end(), pick) == picks.end()) picks.push_back(pick);
+        if (pick.moe_layer >= 0 && pick.expert < trace.n_experts() && std::find(picks.begin(), picks.end(), pick) == picks.end()) picks.push_back(pick);
     }
     return picks;
 }
@@ -135,7 +138,7 @@ bool draw_ablation_figures(const ViewContext& context, const gs::AblationResult&
         ImGui::TableSetupColumn(fmt::format("{} controls###controls", kl.n).c_str(), 0, 1.4f);
         ImGui::TableSetupColumn("from … to", 0, 1.4f);
         ImGui::TableHeadersRow();
-        const auto number = [](double v) { return format_number(v); };
+        const auto number = [](double v) { return nats(v); };
         figure_row("KL (nats)", "Mean KL(as before ‖ ablated) of the next-token distribution", r.effect.kl, kl, number);
         figure_row("Δ log p (nats)", "Mean change of the log-probability of the token that does follow; below 0: the text fits worse", r.effect.delta_logprob,
                    r.band(&gs::AblationEffect::delta_logprob), number);
@@ -179,16 +182,16 @@ void draw_ablation_strip(const ViewContext& context, const gs::AblationResult& r
     const float x = x_of(r.effect.kl);
     draw->AddTriangleFilled({x, y - unit * 0.15f}, {x - unit * 0.35f, y - unit * 0.85f}, {x + unit * 0.35f, y - unit * 0.85f}, theme.warning);
     draw->AddLine({x, y - unit * 0.3f}, {x, y + unit * 0.5f}, theme.warning, std::max(1.5f, unit / 9));
-    const std::string name = fmt::format("ablated {}", format_number(r.effect.kl));
+    const std::string name = fmt::format("ablated {}", nats(r.effect.kl));
     const float width = ImGui::CalcTextSize(name.c_str()).x;
     draw->AddText({std::clamp(x - width / 2, left, std::max(left, right - width)), at.y - unit * 0.35f}, theme.text, name.c_str());
-    const std::string end = fmt::format("KL {} nats", format_number(high));
+    const std::string end = fmt::format("KL {} nats", nats(high));
     draw->AddText({left, y + unit * 0.6f}, theme.text_dim, "0");
     draw->AddText({right - ImGui::CalcTextSize(end.c_str()).x, y + unit * 0.6f}, theme.text_dim, end.c_str());
     if (nearest) {
         HoverCard card("control " + control_text(*nearest, r.n_tokens));
-        card.row("KL", fmt::format("{} nats", format_number(nearest->effect.kl)));
-        card.row("Δ log p", format_number(nearest->effect.delta_logprob));
+        card.row("KL", fmt::format("{} nats", nats(nearest->effect.kl)));
+        card.row("Δ log p", nats(nearest->effect.delta_logprob));
         card.row("flips", format_percent(nearest->effect.flip_rate));
     } else if (over) {
         tooltip("KL of the ablated experts (mark) among that of random experts of equal usage (dots; the shade spans them)");

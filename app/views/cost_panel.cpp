@@ -76,7 +76,7 @@ void CostPanel::model(ViewContext& context) {
     ImGui::SetNextItemWidth(ImGui::GetFontSize() * 12);
     ImGui::SliderInt("###context", &m_n_ctx, 1, std::max(m.spec.n_ctx_train, 4096), "%d tokens", ImGuiSliderFlags_Logarithmic | ImGuiSliderFlags_AlwaysClamp);
     tooltip("The token that is counted stands at the end of so many tokens: attention and cache grow with them");
-    std::vector<Column> columns = {{m.spec.is_moe() ? fmt::format("MoE, {} of {}", format_number(experts < 0 ? m.spec.router.n_used : experts), m.spec.router.n_experts) : "this model (dense)",
+    std::vector<Column> columns = {{m.spec.is_moe() ? fmt::format("MoE, {:.3g} of {}", experts < 0 ? m.spec.router.n_used : experts, m.spec.router.n_experts) : "this model (dense)",
                                     "The loaded model with the policy that is shown", gs::token_cost(m, m_n_ctx, experts)}};
     if (m.spec.is_moe()) {
         columns.push_back({"dense, same total", "As large, but every parameter used for every token", gs::dense_of_same_total(m, m_n_ctx)});

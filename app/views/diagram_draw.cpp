@@ -13,6 +13,9 @@ namespace {
 
 constexpr size_t kMostLines = 16;                // connections drawn: soft gating chooses all experts
 
+/// Ink on the accent colour.
+ImU32 on_accent(const Theme& theme) { return theme.dark ? IM_COL32(10, 18, 24, 255) : IM_COL32_WHITE; }
+
 struct Painter {
     ImDrawList* draw = ImGui::GetWindowDrawList();
     const Theme& theme;
@@ -66,7 +69,22 @@ void draw_experts(const Painter& p, const ViewContext& context, const DiagramDat
         const std::string name = std::to_string(e);
         const ImVec2 extent = ImGui::CalcTextSize(name.c_str());
         if (extent.x + 4 < high.x - low.x && extent.y < high.y - low.y)
-            p.draw->AddText({(low.x + high.x - extent.x) / 2, (low.y + high.y - extent.y) / 2}, lit > 0 ? p.theme.text : p.theme.text_dim, name.c_str());
+            p.draw->AddText({(low.x + high.x - extent.x) / 2, (low.y + high.y - extent.y) / 2}, lit > 0.6f ? on_accent(p.theme) : lit > 0 ? p.theme.text : p.theme.text_dim, name.c_str());
+    }
+}
+
+/// Left of the column: what the router would like, as bars; with several columns there is no room for them.
+float preference_length(const Painter& p, const DiagramData& data, const CellGrid& grid, int expert) {
+    const float most = *std::max_element(data.preference.begin(), data.preference.end());
+    return grid.n_cols > 1 || !(most > 0) ? 0 : 4 * p.unit * std::max(data.preference[static_cast<size_t>(expert)], 0.0f) / most;
+}
+
+void draw_preferences(const Painter& p, const DiagramData& data, const CellGrid& grid) {
+    if (grid.n_cols > 1) return;
+    const float high = std::min(grid.cell * 0.4f, p.unit * 0.7f);
+    for (int e = 0; e < data.n_experts; ++e) {
+        const float right = grid.corner(e).x - 2, y = grid.center(e).y;
+        p.draw->AddRectFilled({right - preference_length(p, data, grid, e), y - high / 2}, {right, y + high / 2}, with_alpha(p.theme.text_dim, 0.6f));
     }
 }
 
@@ -74,7 +92,7 @@ void draw_connections(const Painter& p, const DiagramData& data, const CellGrid&
     for (size_t i = 0; i < std::min(data.chosen.size(), kMostLines); ++i) {
         const int e = data.chosen[i];
         const float lit = light(data, e), thickness = std::max(1.0f, lit * p.unit / 5);
-        p.curve(router, {grid.corner(e).x, grid.center(e).y}, with_alpha(p.theme.accent, 0.25f + 0.5f * lit), thickness);
+        p.curve(router, {grid.corner(e).x - preference_length(p, data, grid, e), grid.center(e).y}, with_alpha(p.theme.accent, 0.25f + 0.5f * lit), thickness);
         p.curve({grid.corner(e).x + grid.cell, grid.center(e).y}, sum, with_alpha(p.theme.accent, 0.25f + 0.5f * lit), thickness);
     }
 }
@@ -113,11 +131,13 @@ std::vector<std::string> expert_lines(const DiagramData& data) {
 }  // namespace
 
 CellGrid::CellGrid(int n_cells, ImVec2 at, ImVec2 room, float largest) : n(std::max(n_cells, 1)), low(at) {
-    cell = 0;
-    for (int cols = 1; cols <= n; ++cols) {
+    constexpr float kColumnCell = 24;            // pixels: in one column every expert can be reached by a line of its own
+    cell = std::min({room.x, room.y / static_cast<float>(n), largest});
+    for (int cols = 2; cols <= n && cell < kColumnCell; ++cols) {
         const int rows = (n + cols - 1) / cols;
         const float side = std::min({room.x / static_cast<float>(cols), room.y / static_cast<float>(rows), largest});
-        if (side > cell + 0.01f) cell = side, n_cols = cols;
+        if (side > cell + 0.01f || n_cols == 1) cell = std::max(cell, side), n_cols = cols;
+        if (side < cell - 0.01f && cell >= kColumnCell) break;
     }
     cell = std::max(cell, 1.0f);
     low.x += std::max(0.0f, (room.x - cell * static_cast<float>(n_cols)) / 2);
@@ -146,6 +166,7 @@ int draw_moe_diagram(const ViewContext& context, const DiagramData& data, ImVec2
     const ImVec2 x_low{at.x, at.y}, x_high{at.x + side, at.y + u * 4.4f};
     p.card(x_low, x_high, "x", {data.width > 0 ? fmt::format("{} numbers", data.width) : "hidden state", "of this token"});
     const ImVec2 r_low{at.x, std::max(x_high.y + u * 1.2f, middle - u * 2.6f)}, r_high{at.x + side, r_low.y + u * 4.6f};
+    if (data.has_shared) p.draw->AddLine({at.x + side * 0.25f, x_high.y}, {at.x + side * 0.25f, at.y + size.y - (shared_height - u * 0.4f) / 2}, p.theme.text_dim, 1.5f);
     p.card(r_low, r_high, "router", {fmt::format("{} logits →", data.n_experts), fmt::format("top {}", data.chosen.size())});
     p.draw->AddLine({at.x + side / 2, x_high.y}, {at.x + side / 2, r_low.y}, p.theme.text_dim, 1.5f);
     // Experts in the middle.
@@ -153,8 +174,10 @@ int draw_moe_diagram(const ViewContext& context, const DiagramData& data, ImVec2
     const CellGrid grid(data.n_experts, e_low, e_room, u * 3.2f);
     const std::vector<std::string> lines = expert_lines(data);
     for (size_t i = 0; i < lines.size(); ++i) p.text({e_low.x, at.y + u * 1.25f * static_cast<float>(i)}, i == 0 ? p.theme.text : p.theme.text_dim, lines[i], e_room.x);
-    const ImVec2 s_low{at.x + size.x - sum_width, at.y}, s_high{at.x + size.x, routed_high.y - u * 0.3f};
+    const float s_height = std::min(routed_high.y - at.y - u * 0.3f, u * (0.8f + 1.25f * static_cast<float>(data.chosen.size() + 3)));
+    const ImVec2 s_low{at.x + size.x - sum_width, std::max(at.y, middle - s_height / 2)}, s_high{at.x + size.x, s_low.y + s_height};
     draw_connections(p, data, grid, {r_high.x, (r_low.y + r_high.y) / 2}, {s_low.x, (s_low.y + s_high.y) / 2});
+    draw_preferences(p, data, grid);
     draw_experts(p, context, data, grid);
     draw_sum(p, data, s_low, s_high);
     if (data.has_shared) {
@@ -163,7 +186,6 @@ int draw_moe_diagram(const ViewContext& context, const DiagramData& data, ImVec2
         const std::string what = data.shared_params > 0 ? fmt::format("shared expert: always on, not routed; {} parameters", format_count(static_cast<uint64_t>(data.shared_params))) : "shared expert: always on, not routed";
         p.text({low.x + u * 0.4f, (low.y + high.y - u) / 2}, p.theme.text, what, high.x - low.x - u * 0.8f);
         p.arrow({at.x + side * 0.25f, (low.y + high.y) / 2}, {low.x, (low.y + high.y) / 2}, p.theme.text_dim, 1.5f);
-        p.draw->AddLine({at.x + side * 0.25f, x_high.y}, {at.x + side * 0.25f, (low.y + high.y) / 2}, p.theme.text_dim, 1.5f);
         p.curve({high.x, (low.y + high.y) / 2}, {s_low.x + u, s_high.y}, p.theme.text_dim, 1.5f);
     }
     const int hit = over ? grid.at(ImGui::GetIO().MousePos) : -1;
@@ -180,15 +202,16 @@ void draw_dense_block(const ViewContext& context, const DenseBlock& block, ImVec
     const float text_height = line * static_cast<float>(block.lines.size());
     const ImVec2 low{at.x, at.y + line}, high{at.x + size.x, std::max(at.y + line + u * 2, at.y + size.y - text_height - u * 0.4f)};
     const CellGrid grid(block.n_cells, low, {high.x - low.x, high.y - low.y}, u * 3.2f);
-    const float end_x = grid.low.x + grid.cell * static_cast<float>(grid.n_cols), end_y = grid.low.y + grid.cell * static_cast<float>(grid.n_rows());
-    p.draw->AddRectFilled(grid.low, {end_x, end_y}, p.theme.accent, u / 4);
+    const float wider = grid.n_cols == 1 ? std::min(u * 3, (size.x - grid.cell) / 2) : 0;   // one column would be a thread
+    const float begin_x = grid.low.x - wider, end_x = grid.low.x + grid.cell * static_cast<float>(grid.n_cols) + wider, end_y = grid.low.y + grid.cell * static_cast<float>(grid.n_rows());
+    p.draw->AddRectFilled({begin_x, grid.low.y}, {end_x, end_y}, p.theme.accent, u / 4);
     for (int i = 1; i < grid.n_cols; ++i) {
         const float x = grid.low.x + grid.cell * static_cast<float>(i);
         p.draw->AddLine({x, grid.low.y}, {x, end_y}, with_alpha(p.theme.track, 0.35f), 1);
     }
     for (int i = 1; i < grid.n_rows(); ++i) {
         const float y = grid.low.y + grid.cell * static_cast<float>(i);
-        p.draw->AddLine({grid.low.x, y}, {end_x, y}, with_alpha(p.theme.track, 0.35f), 1);
+        p.draw->AddLine({begin_x, y}, {end_x, y}, with_alpha(p.theme.track, 0.35f), 1);
     }
     for (size_t i = 0; i < block.lines.size(); ++i) p.text({at.x, high.y + u * 0.4f + line * static_cast<float>(i)}, p.theme.text_dim, block.lines[i], size.x);
 }
@@ -212,7 +235,7 @@ int draw_layer_strip(const ViewContext& context, const gs::TraceInfo& info, int 
         else if (l == under || (m >= 0 && m == context.hovered.moe_layer)) p.draw->AddRect(low, high, p.theme.hover, u / 6);
         const std::string name = std::to_string(l);
         const ImVec2 extent = ImGui::CalcTextSize(name.c_str());
-        if (extent.x + 4 < cell - 2 * gap) p.draw->AddText({(low.x + high.x - extent.x) / 2, (low.y + high.y - extent.y) / 2}, m >= 0 ? p.theme.text : p.theme.text_dim, name.c_str());
+        if (extent.x + 4 < cell - 2 * gap) p.draw->AddText({(low.x + high.x - extent.x) / 2, (low.y + high.y - extent.y) / 2}, m < 0 ? p.theme.text_dim : m == selected ? on_accent(p.theme) : p.theme.text, name.c_str());
     }
     if (under < 0) return -1;
     hovered = moe_row_of(info, under);

@@ -115,7 +115,7 @@ void DiagramPanel::draw(ViewContext& context) {
     header(context, pick);
     update(context, pick);
     const float u = ImGui::GetFontSize();
-    caption(fmt::format("Layer {}: lit experts are used, brighter ones weigh more; lines are as thick as weights. {}", m_data.layer,
+    caption(fmt::format("Layer {}: lit experts are used, brighter ones weigh more; lines are as thick as weights, grey bars are preferences. {}", m_data.layer,
                         m_data.ablated.empty() ? "" : fmt::format("Struck through: ablated ({}).", fmt::join(m_data.ablated, " "))));
     const ImVec2 room = ImGui::GetContentRegionAvail();
     const float gap = ImGui::GetStyle().ItemSpacing.x * 2;
