@@ -69,6 +69,8 @@ void read_settings(const Json& values, ViewSettings& settings, Appearance& appea
     read_name(values, "phase", kPhaseNames, settings.phase);
     read_map(values, settings.map);
     read_bool(values, "auto_range", settings.auto_range);
+    read_bool(values, "choice_signs", settings.choice_signs);
+    read_number(values, "logit_error", settings.logit_error, 0, 100);
     read_bool(values, "chat", settings.chat);
     read_bool(values, "k_hint_done", settings.k_hint_done);
     read_number(values, "max_new_tokens", settings.max_new_tokens, 1, 1 << 20);
@@ -89,6 +91,8 @@ void write_settings(Json& values, const ViewSettings& settings, const Appearance
     values["phase"] = kPhaseNames[static_cast<size_t>(settings.phase)];
     values["color_map"] = name_of(settings.map);
     values["auto_range"] = settings.auto_range;
+    values["choice_signs"] = settings.choice_signs;
+    values["logit_error"] = settings.logit_error;
     values["chat"] = settings.chat;
     values["k_hint_done"] = settings.k_hint_done;
     values["max_new_tokens"] = settings.max_new_tokens;

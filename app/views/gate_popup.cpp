@@ -151,8 +151,10 @@ void GatePopup::drops(ViewContext& context) {
         shares.push_back(static_cast<float>(bin.counts.dropped_share()));
         most = std::max(most, shares.back());
     }
-    ImGui::TextUnformatted(fmt::format("{} of {} assignments dropped ({})", all.dropped, all.wanted, format_percent(all.dropped_share())).c_str());
-    tooltip("Over all layers and tokens of the run on screen, those tried included (what-if)");
+    ImGui::TextUnformatted(fmt::format("{} of {} dropped ({}), {}", all.dropped, all.wanted, format_percent(all.dropped_share()),
+                                       gs::name_of(trace.info().provenance))
+                               .c_str());
+    tooltip(fmt::format("Assignments of a token to an expert, over all layers and the {} tokens on screen", trace.n_tokens()).c_str());
     if (all.dropped == 0) return;
     ImGui::PlotHistogram("by position###drops", shares.data(), static_cast<int>(shares.size()), 0, nullptr, 0, most, {0, ImGui::GetFontSize() * 3});
     tooltip(fmt::format("Share of assignments dropped in {} parts of the run, first tokens left; the highest bar is {}", shares.size(),

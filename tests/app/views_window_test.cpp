@@ -265,6 +265,8 @@ TEST(WindowSettings, ComeBackAsTheyWere) {
     settings.map = ColorMap::kGreys;
     settings.phase = gs::PhaseFilter::kDecode;
     settings.auto_range = false;
+    settings.choice_signs = false;
+    settings.logit_error = 0.05f;
     settings.chat = false;
     settings.k_hint_done = true;
     settings.max_new_tokens = 7;
@@ -282,6 +284,8 @@ TEST(WindowSettings, ComeBackAsTheyWere) {
     EXPECT_TRUE(read_layout(values, layout));
     write_layout(again, layout);
     EXPECT_EQ(again, values);
+    EXPECT_FALSE(read.choice_signs);
+    EXPECT_EQ(read.logit_error, 0.05f);
 }
 
 TEST(WindowSettings, OfTheWrongKindKeepTheDefaults) {
