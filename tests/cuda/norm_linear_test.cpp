@@ -35,7 +35,7 @@ protected:
         cuda::linear(nullptr, normed.rows(), calls(apart), Precision::kExact, kProcessors, nullptr);
         norm.out = kept.rows();
         const uint64_t before = cuda_emulation::counters().launches;
-        cuda::norm_linear(nullptr, norm, calls(fused), kProcessors);
+        cuda::norm_linear(nullptr, norm, calls(fused), 100);   // as many blocks as there are run at once
         EXPECT_EQ(cuda_emulation::counters().launches - before, n_matrices > 8 ? 2u : 1u) << what;
         const std::vector<float> a = fused.memory.read(), b = apart.memory.read(), rows = kept.memory.read(), expected = normed.memory.read();
         for (int t = 0; t < n_tokens; ++t) {
@@ -62,6 +62,25 @@ TEST_F(CudaNormLinear, TakesManyMatricesOfQuantizedTypes) {
             check(NormKind::kRms, type, 768, 2, n_matrices, false);
             if (HasFatalFailure()) return;
         }
+}
+
+TEST_F(CudaNormLinear, OfMoreRowsThanBlocksRunAtOnceTheNormIsALaunchOfItsOwn) {
+    // 32 rows a block and four blocks a multiprocessor in two turns.
+    for (const auto& [n_out, n_launches] : {std::pair{128, 1u}, {160, 2u}}) {
+        const OwnedWeight w(TensorType::kQ8_0, 1024, n_out, m_random);
+        const DeviceStack stack(w.weight);
+        const DeviceRows x(some(1, 1024, 0)), kept(1, 1024, 0), out(1, n_out, 0), other(1, n_out, 0);
+        const cuda::NormShape norm{.x = x.rows(), .out = kept.rows(), .eps = 1e-5f, .group = 1024};
+        const auto launches = [&](const DeviceRows& to, int n_processors) {
+            const cuda::DeviceLinear call{stack.matrix, nullptr, to.rows()};
+            const uint64_t before = cuda_emulation::counters().launches;
+            cuda::norm_linear(nullptr, norm, {&call, 1}, n_processors);
+            return cuda_emulation::counters().launches - before;
+        };
+        EXPECT_EQ(launches(out, 1), n_launches);
+        EXPECT_EQ(launches(other, 100), 1u);
+        EXPECT_EQ(out.memory.read(), other.memory.read());
+    }
 }
 
 TEST_F(CudaNormLinear, ARowWithoutANumberSpoilsItselfAndNoOther) {

@@ -20,7 +20,7 @@ private:
     uint64_t m_free, m_growth;
 };
 
-constexpr DecoderOptions kOptions{.n_ctx = 300, .max_batch = 16};
+const DecoderOptions kOptions{.n_ctx = 300, .max_batch = 16};
 
 /// Tensors of layers first .. and all others behind them; of the embedding too where it has to be there.
 uint64_t file_bytes(const Model& model, int first) {

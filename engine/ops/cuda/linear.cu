@@ -183,6 +183,15 @@ void few_rows(cudaStream_t stream, Rows x, const NormShape& norm, std::span<cons
     }
 }
 
+/// Whether every block finding the norm for itself takes less than a launch: where blocks take turns on a multiprocessor, each turn would begin with it.
+bool norm_pays(const NormShape& norm, std::span<const DeviceLinear> calls, int n_processors) {
+    constexpr long kBlocksAtOnce = 2, kTurns = 2;
+    const int rows_a_block = kWarp / team_for(ceil_div(norm.x.n_cols, kGroup)) * kRowsAtOnce * kRowWarps;
+    long n_blocks = 0;
+    for (const DeviceLinear& call : calls) n_blocks += ceil_div(call.weight.n_out, rows_a_block);
+    return n_blocks <= kTurns * kBlocksAtOnce * n_processors;
+}
+
 void check_widths(Rows x, std::span<const DeviceLinear> calls) {
     for (const DeviceLinear& call : calls) GS_CHECK(call.weight.n_in == x.n_cols, "a matrix of another width than its input");
 }
@@ -207,7 +216,9 @@ void norm_linear(cudaStream_t stream, const NormShape& norm, std::span<const Dev
     GS_CHECK(norm.x.n_rows <= kDecodeTokens && norm.group == norm.x.n_cols && norm.out.data != norm.x.data, "rows that cannot be normalised on the way");
     if (norm.x.n_rows <= 0 || calls.empty()) return;
     check_widths(norm.x, calls);
-    few_rows(stream, norm.x, norm, calls, n_processors);
+    if (norm_pays(norm, calls, n_processors)) return few_rows(stream, norm.x, norm, calls, n_processors);
+    normalise(stream, norm);
+    few_rows(stream, norm.out, {}, calls, n_processors);
 }
 
 void linear_transposed(cudaStream_t stream, Rows x, const DeviceMatrix& weight, Rows out) {

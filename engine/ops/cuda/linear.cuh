@@ -27,7 +27,7 @@ size_t linear_workspace(Rows x, std::span<const DeviceLinear> calls, Precision p
 /// give outputs that are not finite. n_processors: of the device. workspace: linear_workspace() bytes, aligned to 16.
 void linear(cudaStream_t stream, Rows x, std::span<const DeviceLinear> calls, Precision precision, int n_processors, std::byte* workspace);
 
-/// The same of up to kDecodeTokens rows that are normalised on the way, in one launch: whole rows (norm.group of n_cols), and norm.out, which holds them
+/// The same of up to kDecodeTokens rows that are normalised on the way, in one launch where so few blocks take part that each may do it for itself: whole rows (norm.group of n_cols), and norm.out, which holds them
 /// afterwards, does not overlap norm.x. To the bit what normalise() and linear() give.
 void norm_linear(cudaStream_t stream, const NormShape& norm, std::span<const DeviceLinear> calls, int n_processors);
 
