@@ -1,6 +1,8 @@
 // The engine of the model that is loaded: starting it, losing it, starting it again.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "engine/run/plan_layers.h"
 #include "engine/run/session_impl.h"
 
@@ -35,9 +37,19 @@ std::optional<std::string> Session::Impl::start_engine(const std::shared_ptr<con
     if (n_on_device > 0 || seen()->engine_failed) release_engine();
     EngineRequest request = options.engine;
     request.most_gpu_layers = most_gpu_layers;
-    Result<StartedEngine> fresh = gs::start_engine(of, request, {});
+    DecoderOptions how;
+    how.on_weights = [this](uint64_t done, uint64_t total) {
+        constexpr uint64_t kMB = 1000000;
+        keep_up(CommandKind::kRestartEngine, static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(total, 1)),
+                fmt::format("{} of {} MB to the device", done / kMB, total / kMB));
+        return !cancel_job.is_set();
+    };
+    Result<StartedEngine> fresh = gs::start_engine(of, request, how);
     if (!fresh) {
         if (!decoder && model) edit([](SessionState& s) { s.engine_failed = true; });
+        if (fresh.error().kind == ErrorKind::kCancelled && !decoder && model)
+            post({.is_error = false, .error = {ErrorKind::kDevice, "engine", "The engine is not running", "weights were on their way to the device when this was cancelled",
+                                               "Restart the engine"}});
         fail(fresh.error());
         return std::nullopt;
     }

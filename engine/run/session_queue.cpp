@@ -22,6 +22,7 @@ bool makes_pointless(CommandKind incoming, CommandKind running) {
     switch (running) {
         case kNone: return is_one_of(incoming, {kRun, kRerun, kStop, kCancel, kLoadTrace, kSwapPinned, kRestartEngine});
         case kLoadModel: return is_one_of(incoming, {kLoadModel, kCancel});
+        case kRestartEngine: return is_one_of(incoming, {kLoadModel, kRestartEngine, kCancel});
         case kGates: return is_one_of(incoming, {kGates, kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kSwapPinned, kRestartEngine, kCancel});
         case kCompare:
             return is_one_of(incoming, {kRun, kRerun, kStep1, kLoadModel, kLoadTrace, kSwapPinned, kRestartEngine, kStop, kCancel}) || is_measurement(incoming);
@@ -47,7 +48,8 @@ bool replaces(CommandKind incoming, CommandKind waiting) {
 
 bool is_quick(CommandKind command, CommandKind running) {
     if (is_one_of(command, {kLoadTrace, kSwapPinned})) return running != kCompare;
-    return is_one_of(command, {kInspect, kSaveTrace, kExport, kPin, kUnpin, kSetPolicy, kGates});
+    if (command == kGates) return running != kRestartEngine;   // there may be none meanwhile
+    return is_one_of(command, {kInspect, kSaveTrace, kExport, kPin, kUnpin, kSetPolicy});
 }
 
 Session::Impl::Impl(SessionOptions session_options) : options(std::move(session_options)) {
@@ -73,7 +75,7 @@ void Session::Impl::push(Command command) {
         if (m_gates_running && makes_pointless(command.kind, kGates)) cancel_gates.set();
         std::erase_if(m_queue, [&](const Command& waiting) { return replaces(command.kind, waiting.kind); });
         // A cancel has done its work when it ends a job; only otherwise it is left for the run itself.
-        const bool ends_job = command.kind == kCancel && (is_one_of(m_running, {kLoadModel, kGates, kCompare}) || is_measurement(m_running));
+        const bool ends_job = command.kind == kCancel && (is_one_of(m_running, {kLoadModel, kRestartEngine, kGates, kCompare}) || is_measurement(m_running));
         if (!ends_job) m_queue.push_back(std::move(command));
     }
     m_queue_changed.notify_all();

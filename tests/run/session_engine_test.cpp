@@ -13,11 +13,20 @@ using namespace test;
 struct Mishap {
     int n_left = -1;
     std::function<void()> happen;
+    std::function<void(uint64_t done, uint64_t total)> on_weights;   ///< after the session has heard of them
 };
 
 class DeviceWithMishap final : public ForwardingOps {
 public:
     DeviceWithMishap(std::shared_ptr<Ops> inner, Mishap& mishap) : ForwardingOps(std::move(inner)), m_mishap(mishap) {}
+    std::vector<std::span<const std::byte>> adopt(std::span<const Weight> matrices, std::span<const Weight> others, const std::shared_ptr<const void>& owner,
+                                                  const AdoptProgress& progress) override {
+        return ForwardingOps::adopt(matrices, others, owner, [&](uint64_t done, uint64_t total) {
+            const bool goes_on = progress(done, total);
+            if (m_mishap.on_weights) m_mishap.on_weights(done, total);
+            return goes_on;
+        });
+    }
     void route(const RouteCall& call) override {
         if (m_mishap.n_left >= 0 && m_mishap.n_left-- == 0) m_mishap.happen();
         ForwardingOps::route(call);
@@ -84,6 +93,39 @@ protected:
 TEST_F(SessionEngine, TheCardNamesTheDevice) {
     EXPECT_EQ(idle()->model->engine, "cuda emulated device, exact");
     for (const Notice& n : idle()->notices) EXPECT_NE(n.error.kind, ErrorKind::kDevice) << n.error.message();
+}
+
+TEST_F(SessionEngine, WeightsOnTheirWayToTheDeviceAreSeen) {
+    std::vector<double> fractions;
+    std::string text;
+    mishap.on_weights = [&](uint64_t done, uint64_t total) {
+        const State now = session->latest();
+        fractions.push_back(now->progress);
+        text = now->progress_text;
+        EXPECT_EQ(now->activity, Activity::kStartingEngine);
+        EXPECT_LE(done, total);
+    };
+    session->restart_engine();
+    EXPECT_FALSE(idle()->engine_failed);
+    ASSERT_FALSE(fractions.empty());
+    EXPECT_EQ(fractions.back(), 1.0);
+    EXPECT_NE(text.find(" MB to the device"), std::string::npos) << text;
+}
+
+TEST_F(SessionEngine, CallingThemOffLeavesTheRunOnScreenAndARestartHelps) {
+    session->run(request("Hello", 3));
+    const State ran = idle();
+    int n_calls = 0;
+    mishap.on_weights = [&](uint64_t, uint64_t) {
+        if (++n_calls == 3) session->cancel();
+    };
+    session->restart_engine();
+    const State cancelled = idle();
+    EXPECT_EQ(n_calls, 4) << "the next piece is the last";
+    EXPECT_TRUE(has_notice(*cancelled, "engine"));
+    EXPECT_EQ(cancelled->run, ran->run);
+    mishap.on_weights = {};
+    expect_restart_helps(cancelled);
 }
 
 TEST_F(SessionEngine, ALostDeviceLeavesTheRunOnScreenUntilTheEngineIsRestarted) {
