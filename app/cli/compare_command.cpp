@@ -36,8 +36,9 @@ static void print_figure(const char* name, double value, double null, const char
 
 static void print_flip(const gs::RunDiff& diff, const gs::RouteFlip& flip, const gs::TraceSnapshot& a) {
     const gs::TokenPair pair = diff.pairs[static_cast<size_t>(flip.pair)];
+    const auto expert = [](int id) { return id < 0 ? std::string("none") : std::to_string(id); };
     fmt::print("token {:4} {:<14} layer {:2}  {} of {} kept, {} -> {}", pair.a, fmt::format("{:?}", a.token(pair.a).text), a.info().moe_layers[static_cast<size_t>(flip.moe_layer)],
-               flip.n_shared, flip.k_a, flip.left, flip.entered);
+               flip.n_shared, flip.k_a, expert(flip.left), expert(flip.entered));
     fmt::print("{}\n", std::isnan(flip.margin) ? std::string("  margin unknown") : fmt::format("  margin {:.4f}", flip.margin));
 }
 

@@ -183,7 +183,7 @@ void CompareView::draw_sides(ViewContext& context, const ComparedRuns& runs) {
 void CompareView::draw_all(ViewContext& context, const ComparedRuns& runs) {
     const ImVec2 room = ImGui::GetContentRegionAvail();
     const float gap = ImGui::GetStyle().ItemSpacing.x, flips_width = ImGui::GetFontSize() * 26;
-    if (ImGui::BeginChild("###texts", {room.x, room.y * 0.42f}, ImGuiChildFlags_None)) draw_sides(context, runs);
+    if (ImGui::BeginChild("###texts", {room.x, std::min(room.y * 0.42f, ImGui::GetFontSize() * 17)}, ImGuiChildFlags_None)) draw_sides(context, runs);
     ImGui::EndChild();
     ImGui::Separator();
     if (ImGui::BeginChild("###map", {room.x - flips_width - gap, 0}, ImGuiChildFlags_None)) m_map.draw(context, runs);

@@ -54,7 +54,7 @@ void draw_route_figures(ViewContext& context, const ComparedRuns& runs) {
     const std::string over = fmt::format("{} paired tokens × {} layers", diff.pairs.size(), diff.layers.size());
     key_value("same experts", with_null(format_percent(diff.agreement), format_percent(diff.agreement_null)),
               ("Route agreement: mean of |A ∩ B| / max(|A|, |B|), over " + over + ". Uniform: two routers that choose at random").c_str());
-    key_value("tokens with a change", with_null(format_percent(diff.any_layer_flip_rate), format_percent(diff.any_layer_flip_null)),
+    key_value("tokens changed", with_null(format_percent(diff.any_layer_flip_rate), format_percent(diff.any_layer_flip_null)),
               ("Paired tokens with another set of experts in one layer or more, over " + over).c_str());
     key_value("layers changed", with_null(fmt::format("{} of {}", format_number(diff.mean_flipped_layers), diff.layers.size()), format_number(diff.mean_flipped_null)),
               ("Mean per paired token, over " + over).c_str());
@@ -111,11 +111,11 @@ void FlipTable::draw(ViewContext& context, const ComparedRuns& runs) {
     const float unit = ImGui::GetFontSize();
     if (!ImGui::BeginTable("###flips", 5, ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_ScrollY | ImGuiTableFlags_RowBg | ImGuiTableFlags_SizingFixedFit | ImGuiTableFlags_PadOuterX)) return;
     ImGui::TableSetupScrollFreeze(0, 1);
-    ImGui::TableSetupColumn("margin in A", ImGuiTableColumnFlags_WidthFixed, unit * 6);
+    ImGui::TableSetupColumn("margin in A", ImGuiTableColumnFlags_WidthFixed, unit * 5.4f);
     ImGui::TableSetupColumn("token of B", ImGuiTableColumnFlags_WidthStretch);
-    ImGui::TableSetupColumn("layer", ImGuiTableColumnFlags_WidthFixed, unit * 2.8f);
-    ImGui::TableSetupColumn("expert", ImGuiTableColumnFlags_WidthFixed, unit * 5);
-    ImGui::TableSetupColumn("kept", ImGuiTableColumnFlags_WidthFixed, unit * 4);
+    ImGui::TableSetupColumn("layer", ImGuiTableColumnFlags_WidthFixed, unit * 2.4f);
+    ImGui::TableSetupColumn("expert", ImGuiTableColumnFlags_WidthFixed, unit * 4);
+    ImGui::TableSetupColumn("kept", ImGuiTableColumnFlags_WidthFixed, unit * 3.2f);
     ImGui::TableHeadersRow();
     ImGuiListClipper clipper;
     clipper.Begin(static_cast<int>(flips.size()));

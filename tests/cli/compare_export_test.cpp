@@ -1,4 +1,5 @@
 // Two recorded runs compared, runs of other programs imported, runs exported: by the program itself.
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -12,7 +13,8 @@ namespace {
 
 std::string recorded(const std::string& name, const std::string& policy) {
     const std::string file = temporary_path(name);
-    if (!std::filesystem::exists(file)) EXPECT_EQ(run_program({"trace", "--prompt", "What is a llama?", "-n", "8", "--greedy", "--policy", policy, "--out", file}).exit_code, 0);
+    if (std::filesystem::exists(file)) return file;
+    EXPECT_EQ(run_program({"trace", "--prompt", "What is a llama?", "-n", "8", "--greedy", "--policy", policy, "--out", file}).exit_code, 0);
     return file;
 }
 
