@@ -170,10 +170,11 @@ private:
         m_out.kl = 0;
         for (LayerDiff& layer : m_out.layers) {
             for (double* sum : {&layer.agreement, &layer.agreement_null, &layer.kl}) *sum /= n_pairs;
-            m_out.agreement += layer.agreement / n_layers;
-            m_out.agreement_null += layer.agreement_null / n_layers;
-            m_out.kl += layer.kl / n_layers;
+            m_out.agreement += layer.agreement;
+            m_out.agreement_null += layer.agreement_null;
+            m_out.kl += layer.kl;
         }
+        for (double* sum : {&m_out.agreement, &m_out.agreement_null, &m_out.kl}) *sum /= n_layers;
         for (double* sum : {&m_out.any_layer_flip_rate, &m_out.any_layer_flip_null, &m_out.mean_flipped_layers, &m_out.mean_flipped_null}) *sum /= n_pairs;
         if (!m_out.flips.empty()) m_out.first_divergence = m_out.flips.front();
         const auto order = [](const RouteFlip& flip) { return std::isnan(flip.margin) ? -std::numeric_limits<float>::infinity() : flip.margin; };
