@@ -6,12 +6,12 @@
 namespace {
 
 TEST(AblateCommand, GivesTheEffectBesideControlsOfNearUsage) {
-    const ProgramResult r = run_program({"ablate", "--domain", "prose", "--expert", "12:3", "--controls", "3", "--max-tokens", "60", "-n", "8", "--json"});
+    const ProgramResult r = run_program({"ablate", "--domain", "prose", "--expert", "12:3", "--controls", "3", "--max-tokens", "30", "-n", "8", "--json"});
     ASSERT_EQ(r.exit_code, 0) << r.err;
     const auto j = r.json();
     EXPECT_EQ(j["policy"], "zero@12=3");
-    EXPECT_EQ(j["tokens"], 60);
-    EXPECT_EQ(j["effect"]["tokens_scored"], 59);
+    EXPECT_EQ(j["tokens"], 30);
+    EXPECT_EQ(j["effect"]["tokens_scored"], 29);
     EXPECT_GE(j["effect"]["kl"].get<double>(), 0);
     ASSERT_EQ(j["controls"].size(), 3u);
     for (const auto& c : j["controls"]) {
@@ -19,7 +19,7 @@ TEST(AblateCommand, GivesTheEffectBesideControlsOfNearUsage) {
         EXPECT_NE(c["experts"][0]["expert"], 3);
     }
     EXPECT_EQ(j["continuation"]["base_tokens"], 8);
-    const auto again = run_program({"ablate", "--domain", "prose", "--expert", "12:3", "--controls", "3", "--max-tokens", "60", "-n", "0", "--json"}).json();
+    const auto again = run_program({"ablate", "--domain", "prose", "--expert", "12:3", "--controls", "3", "--max-tokens", "30", "-n", "0", "--json"}).json();
     EXPECT_EQ(again["effect"], j["effect"]);
     EXPECT_EQ(again["controls"], j["controls"]) << "the same seed";
 }
