@@ -46,6 +46,13 @@ INSTANTIATE_TEST_SUITE_P(
                     BadCase{"no_budget", {"schedule", "--domain", "code"}, 2, "budget"},
                     BadCase{"budget_too_tight", {"schedule", "--domain", "code", "--max-tokens", "8", "--ks", "4", "--budget", "bytes=1MB"}, 2, "bytes per token"},
                     BadCase{"dense_model_to_map", {"sensitivity", "--domain", "code", "-m", kGoldens + "/models/llama/model.gguf"}, 3, "dense"},
+                    BadCase{"text_without_name", {"specialize", "--text", "contract.txt"}, 2, "NAME=FILE"},
+                    BadCase{"missing_own_text", {"specialize", "--text", "law=/nowhere.txt"}, 3, "/nowhere.txt"},
+                    BadCase{"nothing_to_study", {"specialize", "--domains", "none"}, 2, "no text"},
+                    BadCase{"unknown_sample", {"experts", "--domains", "poetry"}, 2, "prose"},
+                    BadCase{"expert_without_layer", {"experts", "--expert", "3"}, 2, "layer"},
+                    BadCase{"no_such_expert", {"experts", "--layer", "3", "--expert", "16"}, 2, "0 to 15"},
+                    BadCase{"no_trace_to_read", {"coactivation", "/nowhere.safetensors"}, 3, "/nowhere.safetensors"},
                     BadCase{"not_a_golden", {"verify", "/proc"}, 3, "/proc"}),
     [](const auto& param) { return param.param.name; });
 

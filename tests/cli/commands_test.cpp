@@ -169,6 +169,78 @@ TEST(SensitivityCommand, GivesTheSameFiguresInEveryForm) {
     EXPECT_EQ(std::count(table.out.begin(), table.out.end(), '*'), 1 + 30) << "the layer's own k, and what the mark means";
 }
 
+TEST(SpecializeCommand, GivesTheSameFiguresInEveryFormAndTakesTextsOfOnesOwn) {
+    const std::string own = temporary_file("law.txt", "The parties agree that the seller shall deliver the goods, and that the buyer shall pay for them within thirty days.");
+    const auto with = [&](const char* form) {
+        std::vector<std::string> arguments = {"specialize", "--domains", "code,prose", "--text", "law=" + own, "--max-tokens", "60", "--shuffles", "20"};
+        if (*form) arguments.emplace_back(form);
+        return run_program(arguments);
+    };
+    const ProgramResult r = with("--json");
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    const auto j = r.json();
+    EXPECT_EQ(j["texts"].size(), 3u);
+    EXPECT_EQ(j["domain_tokens"].size(), 3u);
+    ASSERT_EQ(j["layers"].size(), 30u);
+    for (const auto& layer : j["layers"])
+        for (const char* kind : {"domain", "word_class"}) {
+            const double bits = layer[kind]["bits"], entropy = layer[kind]["entropy_bits"];
+            EXPECT_GT(bits, 0);
+            EXPECT_LT(bits, entropy);
+            EXPECT_LE(layer[kind]["null"]["band_95"][0].get<double>(), layer[kind]["null"]["mean"].get<double>());
+        }
+    const ProgramResult csv = with("--csv"), text = with("");
+    ASSERT_EQ(csv.exit_code, 0) << csv.err;
+    int chosen = 0;   // by law in layer 7: every assignment once
+    for (size_t at = 0; (at = csv.out.find("\n7,domain,\"law\",", at)) != std::string::npos; ++at) {
+        int expert = 0, tokens = 0, n = 0;
+        ASSERT_EQ(std::sscanf(csv.out.c_str() + at, "\n7,domain,\"law\",%d,%d,%d", &expert, &tokens, &n), 3);
+        EXPECT_EQ(tokens, j["domain_tokens"]["law"]);
+        chosen += n;
+    }
+    EXPECT_EQ(chosen, 4 * j["domain_tokens"]["law"].get<int>());
+    EXPECT_NE(text.out.find(j["verdict"]["text"].get<std::string>()), std::string::npos) << text.out;
+}
+
+TEST(ExpertsCommand, TellsOfOneExpertWhatItsTokensAre) {
+    const std::vector<std::string> what = {"experts", "--domains", "prose", "--max-tokens", "80", "--shuffles", "20", "--layer", "12", "--expert", "5"};
+    std::vector<std::string> as_json = what;
+    as_json.emplace_back("--json");
+    const auto j = run_program(as_json).json();
+    EXPECT_EQ(j["layer"], 12);
+    EXPECT_EQ(j["expert"], 5);
+    int by_class = 0;
+    for (const auto& c : j["word_classes"]) by_class += c["chosen"].get<int>();
+    EXPECT_EQ(by_class, j["tokens"]);
+    EXPECT_EQ(j["partners"].size(), 15u);
+    EXPECT_EQ(j["router_direction"]["nearest"].size(), 16u);
+    EXPECT_GT(j["importance"]["REAP"]["value"].get<double>(), 0);
+    const ProgramResult text = run_program(what);
+    ASSERT_EQ(text.exit_code, 0) << text.err;
+    EXPECT_NE(text.out.find("layer 12, expert 5: " + std::to_string(j["tokens"].get<int>()) + " of "), std::string::npos) << text.out;
+}
+
+TEST(CoActivationCommand, ReadsARecordedRunWithoutAModel) {
+    const std::string run = std::string(GATESCOPE_SOURCE) + "/assets/runs/what-is-a-llama.safetensors";
+    const ProgramResult r = run_program({"coactivation", run, "--layer", "12", "--json", "--shuffles", "20"});
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    const auto j = r.json();
+    EXPECT_EQ(j["provenance"], "replayed");
+    ASSERT_EQ(j["layers"].size(), 1u);
+    const auto& pairs = j["layers"][0]["co_activation"];
+    for (size_t e = 0; e < 16; ++e) {
+        double sum = 0;   // a token has three partners for each of its experts
+        for (const auto& share : pairs["share"][e])
+            if (share.is_number()) sum += share.get<double>();
+        EXPECT_NEAR(sum, pairs["expert_tokens"][e] > 0 ? 3 : 0, 1e-9);
+    }
+    EXPECT_NEAR(pairs["uniform"].get<double>(), 3.0 / 15, 1e-12);
+    const ProgramResult adjacent = run_program({"coactivation", run, "--layer", "12", "--pairs", "adjacent", "--shuffles", "20"});
+    EXPECT_NE(adjacent.out.find("rank-adjacent pairs"), std::string::npos) << adjacent.out;
+    const ProgramResult flow = run_program({"coactivation", run, "--layer", "12", "--to", "13", "--shuffles", "20"});
+    EXPECT_EQ(std::count(flow.out.begin(), flow.out.end(), '\n'), 1 + 16 * 16);
+}
+
 TEST(ScheduleCommand, KeepsItsBudgetsAsComparingThePolicyConfirms) {
     const std::string text = temporary_file("short.txt", "The tall ships came into the harbour at noon, and everybody in the town went down to see them.");
     const ProgramResult r = run_program({"schedule", "--text", text, "--ks", "1-3", "--timed", "0", "--budget", "kl=0.2", "--budget", "bytes=70MB", "--json"});
