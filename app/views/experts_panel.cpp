@@ -30,7 +30,7 @@ private:
     void controls(ViewContext& context, const gs::ExpertStudy& study, int& moe_layer);
     void picture(ViewContext& context, const gs::ExpertStudy& study, const Pick& pick, ImVec2 size);
     void heatmap(ViewContext& context, const gs::ExpertStudy& study, const Pick& pick, const LabelTable& table, ImVec2 size);
-    void side(ViewContext& context, const gs::ExpertStudy& study, const Pick& pick, ImVec2 room);
+    void side(ViewContext& context, const gs::ExpertStudy& study, const Pick& pick);
     void curve(ViewContext& context, const gs::ExpertStudy& study, const Pick& pick, ImVec2 size);
 
     LabelKind m_kind = LabelKind::kClass;
@@ -130,15 +130,14 @@ void ExpertsPanel::curve(ViewContext& context, const gs::ExpertStudy& study, con
     if (hit.clicked >= 0) context.selected.moe_layer = hit.clicked;
 }
 
-void ExpertsPanel::side(ViewContext& context, const gs::ExpertStudy& study, const Pick& pick, ImVec2 room) {
+void ExpertsPanel::side(ViewContext& context, const gs::ExpertStudy& study, const Pick& pick) {
     draw_verdict(context, study);
     int given = m_given ? 1 : 0;
     static constexpr const char* kExplained[] = {"What the experts chosen tell about the label: mutual information over the label's entropy; shaded: what shuffled labels give",
                                                  "The same with the other label known: what domains tell beyond word classes, and the other way round"};
     if (segmented("given", kGiven, given, kExplained)) m_given = given == 1;
     caption_on_line("shaded: chance");
-    const float unit = ImGui::GetFontSize(), left = room.y - (ImGui::GetCursorPosY() - ImGui::GetCursorStartPos().y);
-    curve(context, study, pick, {-1, std::max(unit * 9, left)});
+    curve(context, study, pick, {-1, std::max(ImGui::GetFontSize() * 14, ImGui::GetContentRegionAvail().y)});
 }
 
 void ExpertsPanel::draw(ViewContext& context) {
@@ -156,7 +155,7 @@ void ExpertsPanel::draw(ViewContext& context) {
         if (ImGui::BeginChild("###picture", {room.x - side_width - 2 * gap, room.y})) picture(context, *study, pick, ImGui::GetContentRegionAvail());
         ImGui::EndChild();
         ImGui::SameLine(0, gap);
-        if (ImGui::BeginChild("###side", {side_width + gap, room.y})) side(context, *study, pick, ImGui::GetContentRegionAvail());
+        if (ImGui::BeginChild("###side", {side_width + gap, room.y})) side(context, *study, pick);
         ImGui::EndChild();
         return;
     }
@@ -164,7 +163,7 @@ void ExpertsPanel::draw(ViewContext& context) {
         const ImVec2 inner = ImGui::GetContentRegionAvail();
         const auto rows = static_cast<float>(label_table(*study, pick.moe_layer, m_kind).labels.size());
         picture(context, *study, pick, {inner.x, std::max(inner.y * 0.5f, unit * (5 + 1.3f * rows))});
-        side(context, *study, pick, {inner.x, unit * 10});
+        side(context, *study, pick);
     }
     ImGui::EndChild();
 }
