@@ -15,7 +15,7 @@ namespace app {
 namespace {
 
 constexpr double kLongestLoad_seconds = 60;
-constexpr int kSettleFrames = 30, kMoves = 100;
+constexpr int kSettleFrames = 15, kMoves = 60;
 
 /// The pointer wanders over everything, as it does in use.
 InputScript wandering_pointer(int width, int height) {

@@ -236,6 +236,37 @@ TEST(StatesInTheWindow, AreCopiedAndPastedWithoutAModel) {
     EXPECT_NE(stage.settings.prompt.find("gatescope/1"), std::string::npos);
 }
 
+using Gallery = Folder;
+
+TEST_F(Gallery, OpensAPresetAndKeepsAnOwnOne) {
+    WindowStage stage;
+    auto run = make_run(make_trace({.n_layers = 30}), 1);
+    run->request.prompt = "something else";
+    stage.state.run = run;
+    stage.ui->set_folder(folder);
+    stage.frames();
+    stage.key(ImGuiMod_Ctrl | ImGuiKey_P);
+    ASSERT_TRUE(stage.is_drawn("Presets###presets"));
+    const ImGuiWindow* cards = nullptr;
+    for (const ImGuiWindow* window : GImGui->Windows)
+        if (std::string_view(window->Name).starts_with("Presets###presets/###cards")) cards = window;
+    ASSERT_NE(cards, nullptr);
+    stage.click(cards->Name, {"punctuation", "###open"});
+    EXPECT_TRUE(stage.settings.prompt.starts_with("Hello, world!"));
+    EXPECT_FALSE(stage.settings.chat);
+    EXPECT_FALSE(stage.is_drawn("Presets###presets")) << "it makes room for what it opened";
+    const auto notices = stage.session.latest()->notices;
+    ASSERT_EQ(notices.size(), 1u) << "no model: the prompt cannot be run, and that is said";
+    EXPECT_EQ(notices[0].error.code, "needs_model");
+    stage.key(ImGuiMod_Ctrl | ImGuiKey_P);
+    stage.click("Presets###presets", {"###title"});
+    stage.type("Mine");
+    stage.click("Presets###presets", {"###save_preset"});
+    EXPECT_TRUE(fs::exists(folder / "presets" / "mine.json"));
+    ASSERT_NE(stage.ui->commands().find("preset.own.mine"), nullptr) << "in menu and palette at once";
+    EXPECT_EQ(stage.ui->commands().find("preset.own.mine")->title, "Mine");
+}
+
 TEST(StatesInTheWindow, RunComparedAndSelectedAgainAsTheyWere) {
     WindowStage stage({1600, 900});
     stage.live = true;
