@@ -5,7 +5,7 @@
 
 namespace app {
 
-/// {first_frame_ms, bundled_run_ms, ui_thread_ms {median, max}, idle_frames}; an error in a build without the window.
+/// {first_frame_ms, bundled_run_ms, ui_thread_ms {median, max, panels}, heatmap {cells, ms, zoomed_ms}, idle_frames_in_2_s}; an error in a build without the window.
 gs::Result<Json> bench_window();
 
 }  // namespace app
