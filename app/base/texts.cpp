@@ -33,19 +33,17 @@ gs::Result<std::string> bundled_text(const std::string& name) {
     return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
-gs::Result<std::string> own_text(const fs::path& path) {
-    constexpr uintmax_t kMostBytes = 4 << 20;
+gs::Result<std::string> read_text_file(const fs::path& path, uintmax_t max_bytes) {
     const auto error = [&](const char* code, std::string why, const char* remedy) {
-        return gs::Error{gs::ErrorKind::kInput, code, "Cannot use " + path.filename().string(), std::move(why), remedy};
+        return gs::Error{gs::ErrorKind::kInput, code, fmt::format("Cannot read {}", path.string()), std::move(why), remedy};
     };
-    std::error_code failure;
-    const uintmax_t size = fs::file_size(path, failure);
-    if (failure) return error("cannot_open", failure.message(), "Check that the file exists and can be read");
-    if (size == 0) return error("empty_text", "the file is empty", "Choose a file with some text");
-    if (size > kMostBytes) return error("too_large", fmt::format("it has {} bytes, a text may have {}", size, kMostBytes), "Choose a shorter text");
+    std::error_code ignored;
     std::ifstream file(path, std::ios::binary);
-    std::string text(static_cast<size_t>(size), '\0');
-    if (!file.read(text.data(), static_cast<std::streamsize>(size))) return error("cannot_open", "it could not be read", "Check its permissions");
+    if (!file || fs::is_directory(path, ignored)) return error("cannot_open", "no such file, or no permission", "Check the path");
+    if (fs::is_regular_file(path, ignored) && fs::file_size(path, ignored) > max_bytes)
+        return error("too_large", fmt::format("at most {} bytes are read", max_bytes), "Choose a shorter text");
+    std::string text(std::istreambuf_iterator<char>(file), {});
+    if (text.empty()) return error("empty_text", "the file is empty", "Give a text of at least a few words");
     if (text.find('\0') != std::string::npos) return error("not_text", "it holds bytes that are no text", "Choose a plain text file");
     return text;
 }

@@ -1,6 +1,7 @@
-// The bundled sample texts, one per domain: assets/texts/NAME.txt.
+// Texts to measure on: the bundled samples, one per domain, assets/texts/NAME.txt; files.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -13,7 +14,7 @@ namespace app {
 std::vector<std::string> bundled_text_names();
 /// Errors: kUsage "unknown_domain" with the names there are.
 gs::Result<std::string> bundled_text(const std::string& name);
-/// A text file of the user's own, up to 4 MB. Errors: kInput "cannot_open", "empty_text", "too_large", "not_text".
-gs::Result<std::string> own_text(const std::filesystem::path& path);
+/// The whole file. Errors: kInput "cannot_open", "empty_text", "too_large", "not_text".
+gs::Result<std::string> read_text_file(const std::filesystem::path& path, uintmax_t max_bytes = 64u << 20);
 
 }  // namespace app

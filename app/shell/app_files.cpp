@@ -94,7 +94,7 @@ void AppUi::ask_text(const gs::SessionState&) {
 
 /// Read once now, so that what cannot be used is said at once; again when the study starts.
 void AppUi::add_study_text(const fs::path& path) {
-    if (const auto text = own_text(path); !text) return m_session.notify({.error = text.error()});
+    if (const auto text = read_text_file(path); !text) return m_session.notify({.error = text.error()});
     std::vector<std::string>& files = m_settings.study.files;
     if (std::find(files.begin(), files.end(), path.string()) == files.end()) files.push_back(path.string());
 }

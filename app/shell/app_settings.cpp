@@ -73,6 +73,7 @@ void read_settings(const Json& values, ViewSettings& settings, Appearance& appea
     read_number(values, "logit_error", settings.logit_error, 0, 100);
     read_bool(values, "chat", settings.chat);
     read_bool(values, "k_hint_done", settings.k_hint_done);
+    read_bool(values, "ghosts", settings.ghosts);
     read_number(values, "max_new_tokens", settings.max_new_tokens, 1, 1 << 20);
     read_sampler(values, settings.sampler);
     read_number(values, "study_max_tokens", settings.study.max_tokens, 2, 1 << 20);
@@ -95,6 +96,7 @@ void write_settings(Json& values, const ViewSettings& settings, const Appearance
     values["logit_error"] = settings.logit_error;
     values["chat"] = settings.chat;
     values["k_hint_done"] = settings.k_hint_done;
+    values["ghosts"] = settings.ghosts;
     values["max_new_tokens"] = settings.max_new_tokens;
     values["sampler"] = settings.sampler.to_text();
     values["prompt"] = settings.prompt;

@@ -135,8 +135,9 @@ bool is_pressed(const KeyBinding& binding, bool repeats) {
     if (io.WantTextInput && edits_text(binding.chord)) return false;
     const bool plain = (binding.chord & (ImGuiMod_Ctrl | ImGuiMod_Alt)) == 0;
     if (plain && io.NavVisible && moves_focus(key)) return false;
-    // Without Ctrl or Alt, a widget may have claimed the key.
-    return ImGui::IsKeyPressed(key, repeats ? ImGuiInputFlags_Repeat : 0, plain ? ImGuiKeyOwner_NoOwner : ImGuiKeyOwner_Any);
+    // Without Ctrl or Alt, a widget may have claimed the key; and a panel with changes of its own to undo.
+    const bool may_be_claimed = plain || edits_text(binding.chord);
+    return ImGui::IsKeyPressed(key, repeats ? ImGuiInputFlags_Repeat : 0, may_be_claimed ? ImGuiKeyOwner_NoOwner : ImGuiKeyOwner_Any);
 }
 
 std::optional<KeyBinding> pressed_binding() {

@@ -68,6 +68,32 @@ ImPlotSpec style(ImU32 packed, float weight, ImPlotMarker marker = ImPlotMarker_
     return spec;
 }
 
+/// The same figures, a row for each policy: low, where there is more width than height.
+void compact_figures(const gs::SensitivityMap& map, const std::vector<Figures>& columns) {
+    constexpr ImGuiTableFlags kFlags = ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_SizingStretchProp | ImGuiTableFlags_BordersInnerV;
+    if (!ImGui::BeginTable("###figures", 7, kFlags)) return;
+    static constexpr const char* kNames[] = {"", "KL", "perpl.", "reads", "saved", "same top", "tok/s"};
+    static constexpr const char* kExplained[] = {"", "Mean KL divergence from native routing, nats per token", "Perplexity of the text, teacher-forced", "Weight bytes that one token reads", "Of the weight bytes of the first row",
+                                                 "Positions with the same most probable token as native routing", "Decoded one token at a time, measured one after the other"};
+    ImGui::TableNextRow(ImGuiTableRowFlags_Headers);
+    for (size_t i = 0; i < std::size(kNames); ++i) {
+        ImGui::TableNextColumn();
+        ImGui::TextUnformatted(kNames[i]);
+        if (i > 0) tooltip(kExplained[i]);
+    }
+    for (const Figures& f : columns) {
+        ImGui::TableNextColumn();
+        dim_text(f.name);
+        tooltip(f.explanation);
+        for (const std::string& text : {format_number(f.kl), format_number(f.perplexity), format_bytes(f.bytes), saved(f.bytes, map.unchanged.bytes_per_token), format_percent(f.top1),
+                                        format_number(f.tokens_per_s)}) {
+            ImGui::TableNextColumn();
+            ImGui::TextUnformatted(text.c_str());
+        }
+    }
+    ImGui::EndTable();
+}
+
 void verdict(const ViewContext& context, const ScheduleShown& shown) {
     if (shown.checked) {
         const gs::ScheduleVerdict v = shown.checked->verdict;
@@ -77,6 +103,7 @@ void verdict(const ViewContext& context, const ScheduleShown& shown) {
         caption(fmt::format("{} tokens, runs: {}; the figures hold for this text", shown.checked->n_tokens, shown.checked->trials.size()));
         return;
     }
+    if (shown.by_hand) return caption("Changed by hand; a prediction: losses of layers are added up. Check it by a run.");
     if (shown.planned) return caption("A prediction: losses of layers are added up. Check it by a run.");
     ImGui::PushStyleColor(ImGuiCol_Text, context.theme.warning);
     ImGui::TextWrapped("No schedule of the map keeps this budget.");
@@ -85,9 +112,10 @@ void verdict(const ViewContext& context, const ScheduleShown& shown) {
 
 }  // namespace
 
-void draw_schedule_figures(ViewContext& context, const gs::SensitivityMap& map, const ScheduleShown& shown) {
+void draw_schedule_figures(ViewContext& context, const gs::SensitivityMap& map, const ScheduleShown& shown, bool compact) {
     verdict(context, shown);
     const std::vector<Figures> columns = columns_of(map, shown);
+    if (compact) return compact_figures(map, columns);
     constexpr ImGuiTableFlags kFlags = ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_SizingStretchProp | ImGuiTableFlags_BordersInnerV;
     if (ImGui::BeginTable("###figures", static_cast<int>(columns.size()) + 1, kFlags)) {
         ImGui::TableSetupColumn("", 0, 1.25f);
@@ -110,6 +138,11 @@ void draw_schedule_figures(ViewContext& context, const gs::SensitivityMap& map, 
     }
 }
 
+float figures_height(const ScheduleShown& shown) {
+    const float row = ImGui::GetTextLineHeight() + 2 * ImGui::GetStyle().CellPadding.y;
+    return row * (shown.checked ? 7.0f : 6.0f) + ImGui::GetTextLineHeightWithSpacing() * (shown.checked ? 4.0f : 2.0f);
+}
+
 void draw_schedule_curve(const ViewContext& context, const SchedulePlans& plans, const ScheduleShown& shown, ImVec2 size) {
     const gs::SensitivityMap& map = plans.map();
     const gs::BudgetKind kind = shown.budget.kind;
@@ -117,6 +150,9 @@ void draw_schedule_curve(const ViewContext& context, const SchedulePlans& plans,
     std::vector<double> x, y, uniform_x, uniform_y, run_x, run_y;
     for (size_t i = 0; i < planned.bytes.size(); ++i) x.push_back(planned.bytes[i] / kMB), y.push_back(planned.loss[i]);
     for (const gs::PolicyScore& s : map.uniform) uniform_x.push_back(s.bytes_per_token / kMB), uniform_y.push_back(loss_of(kind, s));
+    std::vector<double> hand_x, hand_y;
+    if (shown.by_hand && shown.planned)
+        hand_x.push_back(shown.planned->predicted.bytes_per_token / kMB), hand_y.push_back(kind == gs::BudgetKind::kPerplexity ? shown.planned->predicted.perplexity : shown.planned->predicted.kl);
     if (shown.checked)
         for (const gs::ScheduleTrial& t : shown.checked->trials) run_x.push_back(t.measured.bytes_per_token / kMB), run_y.push_back(loss_of(kind, t.measured));
     const auto [low_x, high_x] = std::minmax_element(uniform_x.begin(), uniform_x.end());
@@ -136,6 +172,7 @@ void draw_schedule_curve(const ViewContext& context, const SchedulePlans& plans,
         ImPlot::PlotLine("by layer, predicted", x.data(), y.data(), static_cast<int>(x.size()), style(context.theme.accent, weight));
         if (!run_x.empty())
             ImPlot::PlotScatter("by layer, run", run_x.data(), run_y.data(), static_cast<int>(run_x.size()), style(context.theme.selection, weight, ImPlotMarker_Circle, marker));
+        if (!hand_x.empty()) ImPlot::PlotScatter("by hand, predicted", hand_x.data(), hand_y.data(), 1, style(context.theme.what_if, weight, ImPlotMarker_Diamond, marker * 1.3f));
         const bool across = kind != gs::BudgetKind::kBytes;
         const double limit = across ? shown.budget.limit : shown.budget.limit / kMB;
         ImPlotSpec line = style(context.theme.text_dim, weight);

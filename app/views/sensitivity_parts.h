@@ -12,12 +12,16 @@ struct ScheduleShown {
     std::optional<gs::LayerSchedule> planned;              ///< nothing: no schedule keeps the budget, as predicted
     const gs::ScheduleResult* checked = nullptr;           ///< of this budget; null until it was run
     int uniform = -1;                                      ///< column of the best k for all layers; -1: none keeps the budget
+    bool by_hand = false;                                  ///< planned was changed by hand: it need not keep the budget
     /// What was run where there is such, else the plan; null: neither.
     const gs::LayerSchedule* schedule() const { return checked ? &checked->schedule : planned ? &*planned : nullptr; }
 };
 
 /// A sentence that says which is better, and a table: unchanged, predicted, run, one k for all layers.
-void draw_schedule_figures(ViewContext& context, const gs::SensitivityMap& map, const ScheduleShown& shown);
+/// compact: on its side, low and wide.
+void draw_schedule_figures(ViewContext& context, const gs::SensitivityMap& map, const ScheduleShown& shown, bool compact);
+/// Height that those take when they are not compact, about.
+float figures_height(const ScheduleShown& shown);
 /// Loss against bytes per token: cheapest schedules as predicted, every k for all layers, what was run, and the budget.
 void draw_schedule_curve(const ViewContext& context, const SchedulePlans& plans, const ScheduleShown& shown, ImVec2 size);
 /// Layers down, k across; the schedule's cells marked. Returns the MoE layer whose row was clicked, or -1.

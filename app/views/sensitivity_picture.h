@@ -37,6 +37,8 @@ public:
 
     /// Nothing when no schedule keeps the budget, as predicted.
     std::optional<gs::LayerSchedule> plan(const gs::Budget& budget) const;
+    /// What the map expects of any choice of its k.
+    gs::Prediction predict(gs::BudgetKind kind, std::span<const int> ks) const { return planner(kind).predict(ks); }
     /// Smallest and largest sensible limit of a kind on this map, and one to begin with: what the largest k below the native one costs.
     struct Limits {
         double low = 0, high = 1, start = 0;

@@ -60,7 +60,7 @@ gs::Result<gs::StudyRequest> request_of(const StudyChoice& choice) {
         request.texts.push_back({name, std::move(text)});
     }
     for (const std::string& file : choice.files) {
-        GS_TRY(std::string text, own_text(file));
+        GS_TRY(std::string text, read_text_file(file));
         request.texts.push_back({visible_name(std::filesystem::path(file).stem().string()), std::move(text)});
     }
     if (request.texts.empty()) return gs::Error{gs::ErrorKind::kUsage, "no_texts", "There is nothing to study", "every text is switched off", "Choose one under Texts"};

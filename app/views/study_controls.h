@@ -14,7 +14,7 @@ std::shared_ptr<const gs::ExpertStudy> study_of(const gs::SessionState& state);
 bool draw_if_no_study(ViewContext& context, const gs::ExpertStudy* study, const char* needs);
 /// Reads the texts and asks the session; what cannot be read becomes a message.
 void start_study(ViewContext& context);
-/// The texts of a choice. Errors: kUsage "no_texts", those of own_text() and bundled_text().
+/// The texts of a choice. Errors: kUsage "no_texts", those of read_text_file() and bundled_text().
 gs::Result<gs::StudyRequest> request_of(const StudyChoice& choice);
 
 /// Layer and expert to show when nothing, or only part, is selected: the middle layer, its most used expert.

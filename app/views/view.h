@@ -39,7 +39,16 @@ struct StudyChoice {
     int max_tokens = 512;                ///< of each
 };
 
-/// Kept in the settings file, but for what belongs to the model that is loaded.
+/// Which text the panels that measure use.
+struct TextChoice {
+    enum class Source : uint8_t { kSample, kRun, kOwn };
+    Source source = Source::kSample;
+    std::string sample = "prose";        ///< of bundled_text_names()
+    std::string own, own_name;           ///< written or pasted; own_name: of the file it came from
+    int max_tokens = 256;
+};
+
+/// Kept in the settings file, but for the text that is measured and what belongs to the model that is loaded.
 struct ViewSettings {
     Quantity quantity = Quantity::kAppliedWeight;
     TokenColor token_color = TokenColor::kTopExpert;
@@ -54,6 +63,8 @@ struct ViewSettings {
     gs::SamplerSettings sampler;
     std::vector<gs::AblatedExpert> ablated;   ///< the set that the ablation panel measures and applies; not kept
     StudyChoice study;
+    TextChoice measured_text;
+    bool ghosts = true;                    ///< figures of the run or sweep before stay visible, faint
     bool k_hint_done = false;              ///< k was changed once: the first-run hint is no longer needed
 };
 

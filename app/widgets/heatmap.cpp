@@ -34,7 +34,7 @@ struct Heatmap::Impl {
     void draw_numbers(const HeatmapInput& input, ImDrawList& list) const;
     void draw_marks(std::span<const HeatmapMark> marks, ImDrawList& list) const;
     void draw_path(const HeatmapPath& path, ImDrawList& list) const;
-    void use_mouse(HeatmapView& view, HeatmapHit& hit) const;
+    void use_mouse(HeatmapView& view, const HeatmapInput& input, HeatmapHit& hit) const;
     void use_keys(HeatmapView& view, const HeatmapInput& input, HeatmapHit& hit) const;
     ImRect cell_rect(double col, double row, double n_cols, double n_rows) const;
     float color_position(const HeatmapInput& input, float value) const;
@@ -213,7 +213,7 @@ void Heatmap::Impl::draw_path(const HeatmapPath& path, ImDrawList& list) const {
     stroke();
 }
 
-void Heatmap::Impl::use_mouse(HeatmapView& view, HeatmapHit& hit) const {
+void Heatmap::Impl::use_mouse(HeatmapView& view, const HeatmapInput& input, HeatmapHit& hit) const {
     const ImGuiIO& io = ImGui::GetIO();
     const ImVec2 mouse = swapped ? ImVec2(io.MousePos.y, io.MousePos.x) : io.MousePos;
     // ImGui rounds the pointer down to a pixel's corner; the shader colours the pixel by its centre.
@@ -236,7 +236,9 @@ void Heatmap::Impl::use_mouse(HeatmapView& view, HeatmapHit& hit) const {
         hit.context_menu =
             hit.hovered && ImGui::IsMouseReleased(ImGuiMouseButton_Right) && !ImGui::IsMouseDragPastThreshold(ImGuiMouseButton_Right);
     }
-    if (ImGui::IsItemActive() && ImGui::IsMouseDragging(ImGuiMouseButton_Left)) {
+    const bool paints = input.paints && !io.KeyShift;
+    hit.painting = paints && hit.hovered && ImGui::IsItemActive() && ImGui::IsMouseDown(ImGuiMouseButton_Left);
+    if (!paints && ImGui::IsItemActive() && ImGui::IsMouseDragging(ImGuiMouseButton_Left)) {
         const ImVec2 delta = swapped ? ImVec2(io.MouseDelta.y, io.MouseDelta.x) : io.MouseDelta;
         pan_view(view, cols, rows, -double(delta.x / cols.cell_px()), -double(delta.y / rows.cell_px()));
     }
@@ -351,7 +353,7 @@ HeatmapHit Heatmap::draw(const char* id, const HeatmapInput& input, HeatmapView&
     ImGui::SetNextItemAllowOverlap();                           // the follow button lies on it
     ImGui::InvisibleButton("###cells", m.plot.GetSize());
     if (m.filled) {
-        m.use_mouse(view, hit);
+        m.use_mouse(view, input, hit);
         m.use_keys(view, input, hit);
         resolve_view(view, input.n_cols, input.n_rows, kLargestFitCellPx * m.px, m.cols, m.rows);
     }

@@ -36,6 +36,7 @@ struct HeatmapInput {
     std::optional<HeatmapOnDevice> on_device;   ///< where the same values may be found without a copy; those of fill_column are used where they are not
     float low = 0, high = 1;               ///< value range of the colour map
     ColorMap map = ColorMap::kCividis;
+    bool paints = false;                   ///< dragging is the panel's: HeatmapHit::painting; with Shift it pans
     bool swap_axes = false;                ///< draw columns downwards
     std::function<std::string(int col)> col_label;      ///< short axis label (token text made visible); called for visible ones only
     std::function<std::string(int row)> row_label;
@@ -70,6 +71,7 @@ struct HeatmapPath {
 struct HeatmapHit {
     bool hovered = false, clicked = false, context_menu = false;
     int col = -1, row = -1;                ///< under the pointer
+    bool painting = false;                 ///< the left button is down, and col and row are under the pointer
     float value = 0;                       ///< the stored float, independent of the colour range
     int move_cols = 0, move_rows = 0;      ///< arrow keys pressed while focused: the panel moves the selection
 };

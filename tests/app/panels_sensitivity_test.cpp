@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/sensitivity_edits.h"
 #include "app/views/sensitivity_picture.h"
 #include "app/views/views_b.h"
 #include "app/widgets/ui_kit.h"
@@ -161,6 +162,72 @@ TEST(SchedulePlans, TheFrontierFallsAndPlansLieOnIt) {
     EXPECT_FALSE(plans.plan({gs::BudgetKind::kBytes, 1e6}));
 }
 
+TEST(ScheduleEdits, AStrokeIsOneStepOfUndo) {
+    ScheduleEdits edits;
+    const ScheduleEdits::Ks found = {4, 4, 4};
+    EXPECT_FALSE(edits.now());
+    edits.end_stroke();
+    EXPECT_FALSE(edits.can_undo()) << "nothing was painted";
+    edits.paint(found, 0, 1);
+    edits.paint({9, 9, 9}, 1, 2);                          // what was found meanwhile does not matter within a stroke
+    edits.end_stroke();
+    EXPECT_EQ(*edits.now(), (ScheduleEdits::Ks{1, 2, 4}));
+    edits.paint(found, 2, 4);
+    edits.end_stroke();
+    edits.undo();
+    EXPECT_FALSE(edits.now()) << "a stroke that changed nothing is no step";
+    EXPECT_FALSE(edits.can_undo());
+    edits.redo();
+    edits.reset();
+    EXPECT_FALSE(edits.now());
+    edits.undo();
+    EXPECT_EQ(*edits.now(), (ScheduleEdits::Ks{1, 2, 4}));
+    edits.paint(found, 0, 3);
+    edits.end_stroke();
+    EXPECT_FALSE(edits.can_redo()) << "what was undone is gone after a new change";
+    EXPECT_EQ(*edits.now(), (ScheduleEdits::Ks{3, 2, 4}));
+    edits.paint(found, 7, 3);
+    edits.end_stroke();
+    EXPECT_EQ(edits.now()->size(), 3u);
+}
+
+TEST(SensitivityPanel, AStrokeOverTheMapChangesTheScheduleAndCanBeUndone) {
+    const auto map = make_map(6, {1, 2, 3, 4}, 4);
+    Stage stage(map);
+    const auto view = make_sensitivity_view();
+    stage.frames(*view, 4);
+    ASSERT_TRUE(stage.says("A prediction")) << stage.text;
+    SchedulePlans plans;
+    plans.set_map(map);
+    const gs::Budget start{gs::BudgetKind::kKl, map->uniform[2].kl};
+    const std::string found = format_bytes(plans.plan(start)->predicted.bytes_per_token);
+    ImGuiIO& io = ImGui::GetIO();
+    stage.hover(*view, {150, 500});                        // the lowest row: k = 1
+    EXPECT_TRUE(stage.says("k = 1")) << stage.text;
+    io.AddMouseButtonEvent(0, true);
+    stage.frames(*view, 2);
+    for (const float x : {250.0f, 350.0f, 450.0f}) stage.hover(*view, {x, 500});
+    io.AddMouseButtonEvent(0, false);
+    stage.frames(*view, 3);
+    EXPECT_TRUE(stage.says("Changed by hand")) << stage.text;
+    stage.frames(*view, 2);
+    const std::string by_hand = stage.text;
+    const auto press = [&](ImGuiKey key) {
+        io.AddKeyEvent(ImGuiMod_Ctrl, true);
+        io.AddKeyEvent(key, true);
+        stage.frames(*view, 2);
+        io.AddKeyEvent(key, false);
+        io.AddKeyEvent(ImGuiMod_Ctrl, false);
+        stage.frames(*view, 3);
+    };
+    press(ImGuiKey_Z);
+    EXPECT_TRUE(stage.says("A prediction")) << "one stroke, one step\n" << stage.text;
+    EXPECT_TRUE(stage.says(found));
+    press(ImGuiKey_Y);
+    EXPECT_TRUE(stage.says("Changed by hand")) << stage.text;
+    EXPECT_EQ(stage.text, by_hand);
+}
+
 /// An item of the schedule's side of the panel, which is a window within it.
 ImVec2 find_in_schedule(WindowStage& stage, const char* item) {
     const ImGuiWindow* panel = ImGui::FindWindowByName(kPanel);
@@ -191,10 +258,21 @@ TEST(Window, FromATextToAnAppliedScheduleByMouse) {
     const auto schedule = stage.session.latest()->schedule;
     ASSERT_NE(schedule, nullptr);
     EXPECT_TRUE(schedule->within);
+    // A layer changed by hand is run as it is.
+    const ImGuiWindow* panel = ImGui::FindWindowByName(kPanel);
+    const ImVec2 cell(panel->Pos.x + panel->Size.x * 0.2f, panel->Pos.y + panel->Size.y * 0.6f);
+    stage.play(InputScript().drag(cell, {cell.x + panel->Size.x * 0.2f, cell.y}));
+    stage.play(InputScript().click(find_in_schedule(stage, "###check")));
+    ASSERT_TRUE(stage.session.wait_idle(kLongest_seconds));
+    stage.frames(6);
+    const auto by_hand = stage.session.latest()->schedule;
+    EXPECT_TRUE(by_hand->given);
+    EXPECT_NE(by_hand->schedule.ks, schedule->schedule.ks);
+    stage.play(InputScript().click(find_in_schedule(stage, "###reset")));
     stage.play(InputScript().click(find_in_schedule(stage, "###apply")));
     ASSERT_TRUE(stage.session.wait_idle(kLongest_seconds));
     stage.frames(6);
-    EXPECT_EQ(stage.session.latest()->policy, schedule->policy);
+    EXPECT_EQ(stage.session.latest()->policy, schedule->policy) << "what was found, run before";
     EXPECT_EQ(stage.session.latest()->run->request.policy, schedule->policy);
     ImGui::SetClipboardText("");
     stage.ui->raise("sensitivity");
