@@ -58,7 +58,8 @@ void add_screenshot_command(CLI::App& root, CommandBody& chosen) {
     command->add_option("--ablate", o.ablate, "measure the run without these experts (zero), e.g. 12:3,12:5");
     command->add_option("--beside", o.beside, "run this model file beside the loaded one");
     auto* map = command->add_option("--map", o.map_domain, "measure the sensitivity map of this bundled sample: " + fmt::format("{}", fmt::join(bundled_text_names(), ", ")));
-    command->add_option("--map-tokens", o.map_tokens, "tokens of it")->check(CLI::Range(2, 1 << 20))->capture_default_str()->needs(map);
+    command->add_option("--sweep", o.sweep_domain, "sweep k on this bundled sample");
+    command->add_option("--map-tokens", o.map_tokens, "tokens of the sample")->check(CLI::Range(2, 1 << 20))->capture_default_str();
     command->add_option("--budget", o.budget, "and check a schedule for this budget, e.g. kl=0.05")->needs(map);
     command->add_flag("--study", o.study, "study the experts on the bundled samples first, for the views experts, expert and coactivation");
     command->add_option("--token", o.pick.token, "selected token; default: the last");

@@ -47,9 +47,10 @@ struct ScreenshotOptions {
     std::string compare_policy;  ///< run again under it and compare; empty: no
     std::string ablate;          ///< experts that are zeroed and measured on the run, e.g. "12:3"; empty: none
     std::filesystem::path beside; ///< model that is run beside the loaded one; empty: none
+    std::string sweep_domain;    ///< bundled sample that k is swept on; empty: none
     std::string map_domain;      ///< bundled sample whose sensitivity map is measured; empty: none
     bool study = false;          ///< study the experts on the bundled samples first
-    int map_tokens = 128;        ///< of it
+    int map_tokens = 128;        ///< of either sample
     std::string budget;          ///< of a schedule that is made from the map and checked; empty: none
     Pick pick;                   ///< selection; all -1: the last token at the middle layer
     bool interop = true;

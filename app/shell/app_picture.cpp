@@ -68,6 +68,14 @@ gs::Result<void> prepare_explained(gs::Session& session, const ScreenshotOptions
     return finish(session);
 }
 
+/// The sweep over a bundled sample, if one is asked for.
+gs::Result<void> prepare_sweep(gs::Session& session, const ScreenshotOptions& o) {
+    if (o.sweep_domain.empty()) return {};
+    GS_TRY(const std::string text, bundled_text(o.sweep_domain));
+    session.request_sweep({.text = text, .text_name = o.sweep_domain, .max_tokens = o.map_tokens});
+    return finish(session);
+}
+
 /// Model and run of the picture, computed to the end.
 gs::Result<void> prepare(gs::Session& session, const ScreenshotOptions& o) {
     std::error_code ignored;
@@ -100,6 +108,7 @@ gs::Result<void> prepare(gs::Session& session, const ScreenshotOptions& o) {
         session.request_expert_study(request);
     }
     GS_TRY_VOID(finish(session));
+    GS_TRY_VOID(prepare_sweep(session, o));
     return prepare_map(session, o);
 }
 
@@ -152,6 +161,7 @@ gs::Result<std::string> render_screenshot(const ScreenshotOptions& o) {
     if (!o.state.empty()) GS_TRY_VOID(ui.restore(o.state));
     if (!o.what_if.empty()) ui.what_if().set_policy(what_if);
     if (!o.compare_policy.empty() || !o.pin.empty()) ui.raise("compare");
+    if (!o.sweep_domain.empty()) ui.raise("sweep");
     if (!o.map_domain.empty()) ui.raise("sensitivity");
     for (int pass = 0; pass < 3; ++pass) {  // panels ask for what they lack while they draw
         GS_TRY_VOID(shell->run_frames(kSettleFrames, drawer));

@@ -11,6 +11,7 @@ std::unique_ptr<View> make_heatmap_view();        // heatmap_panel.cpp
 std::unique_ptr<View> make_histogram_view();      // histogram_panel.cpp
 std::unique_ptr<View> make_gates_view();          // gates_panel.cpp
 std::unique_ptr<View> make_layer_policy_view();   // layer_policy_panel.cpp
+std::unique_ptr<View> make_sweep_view();          // sweep_panel.cpp
 std::unique_ptr<View> make_sensitivity_view();    // sensitivity_panel.cpp
 std::unique_ptr<View> make_ablation_view();       // ablation_panel.cpp
 std::unique_ptr<View> make_diagram_view();        // diagram_panel.cpp
