@@ -7,6 +7,7 @@
 #include "app/views/chart_tables.h"
 #include "app/views/histogram_panel_layout.h"
 #include "app/views/layer_stats.h"
+#include "app/views/load_ghost.h"
 #include "app/views/pick_card.h"
 #include "app/views/route_data_ui.h"
 #include "app/views/views_b.h"
@@ -28,6 +29,7 @@ private:
         std::vector<float> shares;
         std::vector<int> experts;          ///< of each slot
         std::vector<ImU32> colors;
+        std::vector<float> ghosts;         ///< shares before; empty: none
     };
     void refresh(ViewContext& context);
     void toolbar(ViewContext& context, int& moe_layer);
@@ -37,12 +39,15 @@ private:
     void cell(ViewContext& context, int moe_layer, bool selected, ImVec2 size);
     BarsInput bars_of(const ViewContext& context, int moe_layer, double high) const;
     int slot_of(int moe_layer, int expert) const;
+    /// Highest share that the small charts show.
+    double scale_of_all(const ViewContext& context) const { return std::max(m_stats.max_share(), context.settings.ghosts ? m_ghost.max_share() : 0.0); }
     void expert_card(const ViewContext& context, int moe_layer, int expert) const;
     void pick(ViewContext& context, int moe_layer, const BarsHit& hit);
 
     RunStats m_stats;
+    LoadGhost m_ghost;
     std::vector<Chart> m_charts;
-    uint64_t m_drawn_revision = 0;
+    uint64_t m_drawn_revision = 0, m_drawn_ghost = 0;
     ImU32 m_drawn_accent = 0;
     bool m_by_load = false, m_drawn_by_load = false, m_as_table = false;
 };
@@ -62,8 +67,11 @@ ImU32 bar_color(const Theme& theme, const LayerStats& stats, double share) {
 
 void HistogramPanel::refresh(ViewContext& context) {
     m_stats.update(context.what_if.trace(), context.settings.phase);
-    if (m_drawn_revision == m_stats.revision() && m_drawn_by_load == m_by_load && m_drawn_accent == context.theme.accent) return;
+    m_ghost.update(context);
+    const uint64_t ghost = context.settings.ghosts ? m_ghost.revision() : 0;
+    if (m_drawn_revision == m_stats.revision() && m_drawn_ghost == ghost && m_drawn_by_load == m_by_load && m_drawn_accent == context.theme.accent) return;
     m_drawn_revision = m_stats.revision();
+    m_drawn_ghost = ghost;
     m_drawn_by_load = m_by_load;
     m_drawn_accent = context.theme.accent;
     m_charts.assign(static_cast<size_t>(m_stats.n_layers()), {});
@@ -78,6 +86,7 @@ void HistogramPanel::refresh(ViewContext& context) {
             chart.shares.push_back(static_cast<float>(share));
             chart.colors.push_back(bar_color(context.theme, stats, share));
         }
+        if (ghost) chart.ghosts = m_ghost.shares(m, chart.experts);
     }
 }
 
@@ -94,6 +103,8 @@ BarsInput HistogramPanel::bars_of(const ViewContext& context, int moe_layer, dou
     BarsInput input;
     input.values = chart.shares;
     input.colors = chart.colors;
+    input.ghosts = chart.ghosts;
+    input.ghost_color = theme.text;
     input.high = high;
     input.line = static_cast<float>(stats.null.share);
     input.band_low = static_cast<float>(stats.null.band_low);
@@ -118,6 +129,8 @@ void HistogramPanel::expert_card(const ViewContext& context, int moe_layer, int 
         const double part = static_cast<double>(count) / static_cast<double>(stats.load.n_assignments);
         card.row("of assignments", fmt::format("{} of {}", format_percent(part), stats.load.n_assignments));
     }
+    if (const std::vector<float> before = m_ghost.shares(moe_layer, {expert}); !before.empty())
+        card.row("before", fmt::format("{} ({})", format_percent(static_cast<double>(before.front())), m_ghost.name()));
     card.row("rank by load", fmt::format("{} of {}", stats.rank(expert), stats.load.counts.size()));
     card.row("uniform", format_percent(stats.null.share));
     card.row("95 % of chance", fmt::format("{} to {}", format_percent(stats.null.band_low), format_percent(stats.null.band_high)));
@@ -148,6 +161,12 @@ void HistogramPanel::toolbar(ViewContext& context, int& moe_layer) {
     if (segmented("order", kOrders, order, kExplained)) m_by_load = order == 1;
     same_line_if_fits(button_width("Table"));
     table_button(m_as_table);
+    if (m_ghost.ready()) {
+        const std::string name = fit_text(m_ghost.name(), ImGui::GetFontSize() * 14);
+        same_line_if_fits(button_width(name.c_str()) + ImGui::GetFrameHeight());
+        ImGui::Checkbox((name + "###ghosts").c_str(), &context.settings.ghosts);
+        tooltip(("Thin outlines: the load before. " + m_ghost.name()).c_str());
+    }
     badge_on_line(context, info.provenance);
 }
 
@@ -189,7 +208,8 @@ void HistogramPanel::large(ViewContext& context, int moe_layer, ImVec2 size) {
     const LayerStats& stats = m_stats.layer(moe_layer);
     const Chart& chart = m_charts[static_cast<size_t>(moe_layer)];
     const float unit = ImGui::GetFontSize(), below = unit * 1.3f;
-    const float most = chart.shares.empty() ? 0 : *std::max_element(chart.shares.begin(), chart.shares.end());
+    float most = chart.shares.empty() ? 0 : *std::max_element(chart.shares.begin(), chart.shares.end());
+    if (!chart.ghosts.empty()) most = std::max(most, *std::max_element(chart.ghosts.begin(), chart.ghosts.end()));
     ValueAxis axis;
     axis.high = std::min(1.0, round_up_axis(std::max<double>(most, stats.null.band_high)));
     axis.percent = true;
@@ -236,7 +256,7 @@ void HistogramPanel::cell(ViewContext& context, int moe_layer, bool selected, Im
     const std::string entropy = fmt::format("H {:.3f}", stats.balance.entropy);
     if (name_width + entropy_width + 7 * pad < size.x) draw->AddText({at.x + size.x - entropy_width - 2 * pad, at.y}, theme.text_dim, entropy.c_str());
     const ImVec2 low{at.x + 2 * pad, at.y + title}, high{at.x + size.x - 2 * pad, at.y + size.y - pad};
-    draw_bars(draw, bars_of(context, moe_layer, m_stats.max_share()), low, high);
+    draw_bars(draw, bars_of(context, moe_layer, scale_of_all(context)), low, high);
     BarsHit hit;
     hit.hovered = hovered;
     hit.clicked = clicked;
@@ -291,7 +311,7 @@ void HistogramPanel::draw(ViewContext& context) {
     ImGui::EndChild();
     if (wide) ImGui::SameLine(0, gap * 2);
     ImGui::BeginChild("all", {0, wide ? 0 : std::max(9 * unit, ImGui::GetContentRegionAvail().y)});
-    caption(fmt::format("Every MoE layer on one scale, 0 to {}. H: entropy, 1 = even.", format_percent(m_stats.max_share())));
+    caption(fmt::format("Every MoE layer on one scale, 0 to {}. H: entropy, 1 = even.", format_percent(scale_of_all(context))));
     multiples(context, moe_layer, {0, 0});
     ImGui::EndChild();
 }
