@@ -104,7 +104,7 @@ BarsInput HistogramPanel::bars_of(const ViewContext& context, int moe_layer, dou
     input.values = chart.shares;
     input.colors = chart.colors;
     input.ghosts = chart.ghosts;
-    input.ghost_color = theme.text;
+    input.ghost_color = with_alpha(theme.text, 0.45f);
     input.high = high;
     input.line = static_cast<float>(stats.null.share);
     input.band_low = static_cast<float>(stats.null.band_low);

@@ -72,7 +72,7 @@ ImPlotSpec style(ImU32 packed, float weight, ImPlotMarker marker = ImPlotMarker_
 void compact_figures(const gs::SensitivityMap& map, const std::vector<Figures>& columns) {
     constexpr ImGuiTableFlags kFlags = ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_SizingStretchProp | ImGuiTableFlags_BordersInnerV;
     if (!ImGui::BeginTable("###figures", 7, kFlags)) return;
-    static constexpr const char* kNames[] = {"", "KL", "perpl.", "reads", "saved", "same top", "tok/s"};
+    static constexpr const char* kNames[] = {"", "KL", "perpl.", "reads", "saved", "same", "tok/s"};
     static constexpr const char* kExplained[] = {"", "Mean KL divergence from native routing, nats per token", "Perplexity of the text, teacher-forced", "Weight bytes that one token reads", "Of the weight bytes of the first row",
                                                  "Positions with the same most probable token as native routing", "Decoded one token at a time, measured one after the other"};
     ImGui::TableNextRow(ImGuiTableRowFlags_Headers);
@@ -94,13 +94,17 @@ void compact_figures(const gs::SensitivityMap& map, const std::vector<Figures>& 
     ImGui::EndTable();
 }
 
-void verdict(const ViewContext& context, const ScheduleShown& shown) {
+void verdict(const ViewContext& context, const ScheduleShown& shown, bool compact) {
     if (shown.checked) {
         const gs::ScheduleVerdict v = shown.checked->verdict;
         ImGui::PushStyleColor(ImGuiCol_Text, v == gs::ScheduleVerdict::kSchedule ? context.theme.ok : context.theme.warning);
         ImGui::TextWrapped("%s", shown.checked->verdict_text().c_str());
         ImGui::PopStyleColor();
-        caption(fmt::format("{} tokens, runs: {}; the figures hold for this text", shown.checked->n_tokens, shown.checked->trials.size()));
+        const std::string basis = fmt::format("{} tokens, runs: {}; the figures hold for this text", shown.checked->n_tokens, shown.checked->trials.size());
+        if (compact)
+            tooltip(basis.c_str());
+        else
+            caption(basis);
         return;
     }
     if (shown.by_hand) return caption("Changed by hand; a prediction: losses of layers are added up. Check it by a run.");
@@ -113,7 +117,7 @@ void verdict(const ViewContext& context, const ScheduleShown& shown) {
 }  // namespace
 
 void draw_schedule_figures(ViewContext& context, const gs::SensitivityMap& map, const ScheduleShown& shown, bool compact) {
-    verdict(context, shown);
+    verdict(context, shown, compact);
     const std::vector<Figures> columns = columns_of(map, shown);
     if (compact) return compact_figures(map, columns);
     constexpr ImGuiTableFlags kFlags = ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_SizingStretchProp | ImGuiTableFlags_BordersInnerV;

@@ -86,19 +86,29 @@ void plot_lines(const ViewContext& context, const SweepShown& shown, const Figur
     if (picked >= 0 && picked < static_cast<int>(curves.layers.size())) line("###picked", curves.layers[static_cast<size_t>(picked)], style(context.theme.selection, weight));
 }
 
-/// Words on the native line, where they fit beside it.
-void native_word(const ViewContext& context, const SweepShown& shown, const SweepRange& range) {
+/// Words on the native line, where they fit beside it; at the end of it where the curve is not.
+void native_word(const ViewContext& context, const SweepShown& shown, const SweepRange& range, bool at_bottom) {
     const std::string word = fmt::format("native k = {}", shown.sweep.native_k);
     const ImVec2 at = ImPlot::PlotToPixels(shown.sweep.native_k, range.high), low = ImPlot::GetPlotPos(), size = ImPlot::GetPlotSize();
     const float gap = ImGui::GetFontSize() * 0.25f, width = ImGui::CalcTextSize(word.c_str()).x;
     const bool right = at.x + gap + width < low.x + size.x;
     if (!right && at.x - gap - width < low.x) return;
     ImPlot::PushPlotClipRect();
-    ImPlot::GetPlotDrawList()->AddText({right ? at.x + gap : at.x - gap - width, low.y + gap}, context.theme.text_dim, word.c_str());
+    const float y = at_bottom ? low.y + size.y - ImGui::GetFontSize() - gap : low.y + gap;
+    ImPlot::GetPlotDrawList()->AddText({right ? at.x + gap : at.x - gap - width, y}, context.theme.text_dim, word.c_str());
     ImPlot::PopPlotClipRect();
 }
 
-void figure_plot(ViewContext& context, const SweepShown& shown, SweepFigure figure, SweepHit& hit) {
+/// A tick at the first k and at every second, fourth, … after it, so that labels of a plot so wide do not touch.
+void k_ticks(double first, double last, float width) {
+    int step = 1;
+    while ((last - first) / step * static_cast<double>(ImGui::GetFontSize()) * 1.9 > static_cast<double>(width)) step *= 2;
+    std::vector<double> ticks;
+    for (double k = first; k <= last; k += step) ticks.push_back(k);
+    ImPlot::SetupAxisTicks(ImAxis_X1, ticks.data(), static_cast<int>(ticks.size()));
+}
+
+void figure_plot(ViewContext& context, const SweepShown& shown, SweepFigure figure, ImVec2 size, SweepHit& hit) {
     const float unit = ImGui::GetFontSize();
     const SweepFact fact = fact_of(figure);
     const FigureCurves curves = curves_of(shown, figure);
@@ -109,11 +119,11 @@ void figure_plot(ViewContext& context, const SweepShown& shown, SweepFigure figu
     constexpr ImPlotAxisFlags kFixed = ImPlotAxisFlags_Lock | ImPlotAxisFlags_NoMenus | ImPlotAxisFlags_NoHighlight;
     const std::vector<int>& ks = shown.sweep.plan.ks;
     const double first = ks.front(), last = ks.back(), margin = std::max(0.4, 0.04 * (last - first));
-    ImPlot::SetupAxes("k", nullptr, kFixed, kFixed);
+    ImPlot::SetupAxes(size.y > unit * 11 ? "k" : nullptr, nullptr, kFixed, kFixed);
     ImPlot::SetupAxisLimits(ImAxis_X1, first - margin, last + margin, ImPlotCond_Always);
     ImPlot::SetupAxisLimits(ImAxis_Y1, curves.range.low, curves.range.high, ImPlotCond_Always);
     ImPlot::SetupAxisFormat(ImAxis_X1, "%g");
-    if (last - first <= 16 && last > first) ImPlot::SetupAxisTicks(ImAxis_X1, first, last, static_cast<int>(last - first) + 1);
+    if (last > first) k_ticks(first, last, size.x - unit * 4);
     if (curves.log_scale) ImPlot::SetupAxisScale(ImAxis_Y1, ImPlotScale_Log10);
     if (fact.is_share) {
         static constexpr double kTicks[] = {0, 0.25, 0.5, 0.75, 1};
@@ -122,7 +132,7 @@ void figure_plot(ViewContext& context, const SweepShown& shown, SweepFigure figu
     }
     plot_lines(context, shown, curves, unit);
     plot_points(context, shown, figure, unit);
-    native_word(context, shown, curves.range);
+    native_word(context, shown, curves.range, figure == SweepFigure::kTop1 || figure == SweepFigure::kBytes);
     if (ImPlot::IsPlotHovered()) {
         hit.hovered = nearest_row(shown.sweep, ImPlot::GetPlotMousePos().x);
         if (ImGui::IsMouseClicked(ImGuiMouseButton_Left)) hit.clicked = hit.hovered;
@@ -164,13 +174,14 @@ SweepHit draw_sweep_curves(ViewContext& context, const SweepShown& shown, ImVec2
     const int n = static_cast<int>(std::size(kSweepFigures)), n_columns = size.x > unit * 54 ? 3 : size.x > unit * 34 ? 2 : 1, n_rows = n / n_columns;
     if (ImGui::BeginChild("###curves", size)) {
         const ImVec2 room = ImGui::GetContentRegionAvail();
-        const float height = std::max(room.y, unit * 10 * static_cast<float>(n_rows)), width = height > room.y ? room.x - ImGui::GetStyle().ScrollbarSize : room.x;
+        const float height = std::max(room.y, unit * 7 * static_cast<float>(n_rows)), width = height > room.y ? room.x - ImGui::GetStyle().ScrollbarSize : room.x;
         ImPlot::PushStyleColor(ImPlotCol_FrameBg, 0);
         ImPlot::PushStyleColor(ImPlotCol_PlotBg, context.theme.track);
         ImPlot::PushStyleVar(ImPlotStyleVar_PlotPadding, ImVec2(unit * 0.3f, unit * 0.3f));
         constexpr ImPlotSubplotFlags kFlags = ImPlotSubplotFlags_NoTitle | ImPlotSubplotFlags_NoLegend | ImPlotSubplotFlags_NoMenus | ImPlotSubplotFlags_NoResize;
         if (ImPlot::BeginSubplots("###sweep_plots", n_rows, n_columns, {std::max(width, unit * 4), height}, kFlags)) {
-            for (const SweepFigure figure : kSweepFigures) figure_plot(context, shown, figure, hit);
+            const ImVec2 cell = {width / static_cast<float>(n_columns), height / static_cast<float>(n_rows)};
+            for (const SweepFigure figure : kSweepFigures) figure_plot(context, shown, figure, cell, hit);
             ImPlot::EndSubplots();
         }
         ImPlot::PopStyleVar();
