@@ -99,9 +99,9 @@ DenseBlock DiagramPanel::counterpart(const ViewContext& context) const {
         const double params = 3.0 * spec.n_embd * spec.dense_ff;
         return {fmt::format("dense: {}", spec.name), {fmt::format("every token uses all {} parameters", format_count(static_cast<uint64_t>(params))), fmt::format("of one layer (width {}); no router", spec.dense_ff)}, 1};
     }
-    DenseBlock block{.title = "dense, same total size", .lines = {}, .n_cells = d.n_experts};
+    DenseBlock block{.title = d.has_shared ? "dense, as large as all routed experts" : "dense, as large as all experts", .lines = {}, .n_cells = d.n_experts};
     const double n = d.n_experts, used = static_cast<double>(d.chosen.size());
-    if (d.expert_params > 0) block.lines.push_back(fmt::format("every token uses all {} parameters", format_count(static_cast<uint64_t>(n * d.expert_params + d.shared_params))));
+    if (d.expert_params > 0) block.lines.push_back(fmt::format("every token uses all {} parameters", format_count(static_cast<uint64_t>(n * d.expert_params))));
     else block.lines.push_back("every token uses every parameter");
     if (d.expert_bytes > 0) block.lines.push_back(fmt::format("reads {} per token and layer", format_bytes(n * d.expert_bytes)));
     if (used > 0) block.lines.push_back(fmt::format("{} times what the experts used here read", format_number(n / used)));
