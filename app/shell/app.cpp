@@ -24,6 +24,7 @@ struct App {
     std::unique_ptr<AppUi> ui;
 
     void draw(FrameInfo& info);
+    void save_picture(const PanelPicture& picture);
     void apply(const Appearance& wanted);
     void keep();
 };
@@ -53,6 +54,13 @@ void App::draw(FrameInfo& info) {
     info.close = requests.quit;
     if (requests.full_screen) shell->toggle_full_screen();
     if (requests.appearance) apply(*requests.appearance);
+    if (requests.picture) save_picture(*requests.picture);
+}
+
+void App::save_picture(const PanelPicture& picture) {
+    const auto saved = save_panel_picture(picture, *session, settings);
+    const std::string text = fmt::format("Saved a picture of {}x{} pixels", picture.width_px, picture.height_px);
+    session->notify(saved ? gs::Notice{.is_error = false, .error = {gs::ErrorKind::kRun, "saved", text, picture.path.string(), ""}} : gs::Notice{.error = saved.error()});
 }
 
 /// A model named on the command line is loaded at once if it fits; otherwise the question with the numbers comes up. False when it is no

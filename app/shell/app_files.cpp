@@ -128,8 +128,11 @@ void AppUi::file_chosen(const fs::path& path) {
     if (m_dialog_adds_text) return add_study_text(path);
     if (!m_dialog_saves) return open_path(path);
     if (!m_dialog_exports) return m_session.save_trace(path);
-    if (const std::optional<PanelPicture> picture = std::exchange(m_picture_to_save, std::nullopt))
-        return m_session.export_run(path, [picture = *picture](const gs::TraceSnapshot& trace, const fs::path& to) { return save_panel_picture(picture, trace, to); });
+    if (m_picture_to_save) {
+        m_requests.picture = std::exchange(m_picture_to_save, std::nullopt);
+        m_requests.picture->path = path;
+        return;
+    }
     const std::string ending = path.extension().string();
     m_session.export_run(path, [format = ending.empty() ? ending : ending.substr(1)](const gs::TraceSnapshot& trace, const fs::path& to) { return export_run(trace, format, to); });
 }

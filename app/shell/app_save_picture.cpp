@@ -40,12 +40,11 @@ void AppUi::draw_picture_dialog(ViewContext& context) {
         ImGui::SameLine();
     }
     ImGui::NewLine();
-    dim_text("The panel is drawn anew at that size, as it first opens, with the selection of now.");
+    dim_text("The panel is drawn anew at that size, as it first opens, with the selection of now and all that was computed.");
     bool done = ImGui::IsKeyPressed(ImGuiKey_Escape);
     if (ImGui::Button("Save as…###save")) {
         m_picture.theme = m_appearance.theme, m_picture.scale = m_appearance.scale;
         m_picture.pick = context.selected;
-        m_picture.pinned = context.state.pinned;
         m_picture_to_save = m_picture;
         ask_save_as("Save a picture of the panel", m_picture.view + ".png");
         done = true;

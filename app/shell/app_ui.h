@@ -39,6 +39,7 @@ bool parse_layout(std::string_view name, LayoutKind& layout);
 struct UiRequests {
     bool quit = false, full_screen = false;
     std::optional<Appearance> appearance;
+    std::optional<PanelPicture> picture;   ///< to be drawn and saved between this frame and the next
 };
 
 class AppUi {

@@ -1,10 +1,8 @@
-// A panel as a PNG of any size, drawn by the same program without a window (gatescope screenshot), so that the window itself need not change its size.
+// A panel as a PNG of any size: drawn anew off screen from the same session, so that the window itself need not change its size.
 #pragma once
 
 #include <filesystem>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "app/views/view.h"
 #include "engine/core/result.h"
@@ -17,12 +15,11 @@ struct PanelPicture {
     float scale = 1;
     std::string theme = "dark";
     Pick pick;                             ///< selection
-    std::shared_ptr<const gs::RunResult> pinned;   ///< A of the comparison; or null
+    std::filesystem::path path;            ///< to write
 };
 
-/// Blocks until the picture is there: not for the UI thread. Errors: kRun "no_picture" with what the program said; those of saving.
-gs::Result<void> save_panel_picture(const PanelPicture& picture, const gs::TraceSnapshot& trace, const std::filesystem::path& to);
-/// What the program is called with; for tests.
-std::vector<std::string> picture_arguments(const PanelPicture& picture, const std::filesystem::path& trace, const std::filesystem::path& pinned, const std::filesystem::path& to);
+/// On the window's thread, also in the middle of its frame; some tenths of a second. The panel is as it first opens, with what the session has
+/// computed. Errors: those of Shell::create and Shell::screenshot.
+gs::Result<void> save_panel_picture(const PanelPicture& picture, gs::Session& session, const ViewSettings& settings);
 
 }  // namespace app

@@ -69,7 +69,6 @@ TEST(Controls, AllHaveATooltip) {
         stage.ui->raise(row.id);
         stage.frames(6);
         for (const auto& [id, where] : controls_without_tooltip(stage, size)) ADD_FAILURE() << row.id << " in front: no tooltip in " << where;
-        if (std::string(row.id) == "sensitivity") break;   // the others were in sight all the time
     }
 }
 
