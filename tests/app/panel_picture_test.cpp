@@ -7,7 +7,7 @@
 #include "app/shell/panel_picture.h"
 #include "tests/app/read_png.h"
 #include "tests/app/views_stage.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/paths.h"
 
 namespace app::test {
 namespace {
@@ -30,12 +30,12 @@ TEST(PanelPicture, IsDrawnAtItsSizeFromTheSessionWhileTheWindowStays) {
     stage.frames();
     ImGuiContext* const before = ImGui::GetCurrentContext();
     for (const auto& [view, width, height] : {std::tuple("heatmap", 900, 500), {"histogram", 1600, 700}, {"tokens", 640, 400}}) {
-        const PanelPicture wanted{.view = view, .width_px = width, .height_px = height, .pick = {.token = 3, .moe_layer = 2}, .path = folder.path() / (std::string(view) + ".png")};
+        const PanelPicture wanted{.view = view, .width_px = width, .height_px = height, .pick = {.token = 3, .moe_layer = 2}, .path = folder / (std::string(view) + ".png")};
         const auto saved = save_panel_picture(wanted, stage.session, stage.settings);
         ASSERT_TRUE(saved) << saved.error().message();
         const Picture picture = read_png(wanted.path);
-        EXPECT_EQ(picture.width, width);
-        EXPECT_EQ(picture.height, height);
+        EXPECT_EQ(picture.width_px, width);
+        EXPECT_EQ(picture.height_px, height);
         EXPECT_GT(n_colors(picture), 20u) << view << " is more than an empty panel";
         EXPECT_EQ(ImGui::GetCurrentContext(), before);
         stage.frames();
