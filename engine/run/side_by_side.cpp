@@ -61,13 +61,14 @@ private:
         m_decoder.set_policy(m_policy);
         m_decoder.set_sink(nullptr);
         const int n = static_cast<int>(ids.size()), window = std::min(m_decoder.n_ctx(), 512);
-        double nll = 0, n_bytes = 0;
+        RunningMean nll;
+        double n_bytes = 0;
         for (int at = 0; at < n;) {
             const int size = std::min({kPassTokens, n - at, window - at % window});
             m_decoder.set_logit_function([&](int row, std::span<const float> logits) {
                 const int next = at + row + 1;
                 if (next >= n) return;
-                nll -= LogProbs(logits).of(static_cast<size_t>(ids[static_cast<size_t>(next)]));
+                nll.add(-LogProbs(logits).of(static_cast<size_t>(ids[static_cast<size_t>(next)])));
                 n_bytes += static_cast<double>(m_decoder.model().tokenizer->piece(ids[static_cast<size_t>(next)], true).size());
                 ++m_out.n_scored;
             });
@@ -75,8 +76,8 @@ private:
             m_decoder.set_logit_function(nullptr);
             GS_TRY_VOID(done);
             at += size;
-            m_out.perplexity = std::exp(nll / std::max(m_out.n_scored, 1));
-            m_out.bits_per_byte = n_bytes > 0 ? nll / std::numbers::ln2 / n_bytes : 0;
+            m_out.perplexity = std::exp(nll.mean);
+            m_out.bits_per_byte = n_bytes > 0 ? nll.mean * static_cast<double>(nll.n) / std::numbers::ln2 / n_bytes : 0;
             m_report(kAnswerShare + (1 - kAnswerShare) * at / n);
         }
         return {};
