@@ -126,8 +126,10 @@ bool is_pressed(const KeyBinding& binding, bool repeats) {
     const ImGuiIO& io = ImGui::GetIO();
     if (binding.character) {
         if (io.WantTextInput || io.KeyCtrl || io.KeyAlt || io.KeySuper) return false;
-        return std::any_of(io.InputQueueCharacters.begin(), io.InputQueueCharacters.end(),
-                           [&](ImWchar typed) { return lower(typed) == binding.character; });
+        // Shift with a letter is a key of its own; other signs need it on many keyboards.
+        const bool shifted_letter = io.KeyShift && binding.character >= 'a' && binding.character <= 'z';
+        return !shifted_letter && std::any_of(io.InputQueueCharacters.begin(), io.InputQueueCharacters.end(),
+                                              [&](ImWchar typed) { return lower(typed) == binding.character; });
     }
     if (binding.chord == 0) return false;
     const ImGuiKey key = static_cast<ImGuiKey>(binding.chord & ~ImGuiMod_Mask_);

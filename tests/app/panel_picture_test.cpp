@@ -44,8 +44,10 @@ TEST(PanelPicture, IsDrawnAtItsSizeFromTheSessionWhileTheWindowStays) {
 }
 
 TEST(PanelPicture, OfAPlaceThatCannotBeWrittenIsAnError) {
+    const gs::test::TempDir folder;
+    gs::test::write_bytes(folder / "file", "no folder");
     WindowStage stage;
-    EXPECT_FALSE(save_panel_picture({.view = "heatmap", .width_px = 320, .height_px = 320, .path = "/nowhere/at/all.png"}, stage.session, stage.settings));
+    EXPECT_FALSE(save_panel_picture({.view = "heatmap", .width_px = 320, .height_px = 320, .path = folder / "file" / "x.png"}, stage.session, stage.settings));
     stage.frames();
 }
 

@@ -168,7 +168,7 @@ TEST(Window, PinsWithAKeyAndAClickOnAChangeSelectsIt) {
     const gs::RouteFlip& clearest = diff->flips.front();
     EXPECT_EQ(picked.token, diff->pairs[static_cast<size_t>(clearest.pair)].b);
     EXPECT_EQ(picked.moe_layer, clearest.moe_layer);
-    stage.type("P");
+    stage.key(ImGuiMod_Shift | ImGuiKey_P);
     ASSERT_TRUE(stage.session.wait_idle(120));
     EXPECT_EQ(stage.session.latest()->run->id, diff->run_a) << "Shift+P swaps";
 }
