@@ -20,6 +20,7 @@ constexpr const char* kWhats[] = {"pairs", "flow", "token to token"};
 constexpr const char* kModes[] = {"all pairs", "rank-adjacent pairs"};        // order of gs::PairMode
 constexpr const char* kQuantities[] = {"share", "over the loads"};
 constexpr const char* kShapes[] = {"map", "table"};
+constexpr const char* kShapesExplained[] = {"Colours, with the figure in each cell", "The same figures as rows"};
 
 class CoActivationPanel final : public View {
 public:
@@ -97,7 +98,7 @@ void CoActivationPanel::controls(ViewContext& context, const Pick& pick) {
         name_combo("###quantity", kQuantities, m_quantity, "Share: of the tokens of the expert in the column, those that also use the one in the row. Over the loads: that share over what the loads alone would give, as log2.");
         int shape = m_table ? 1 : 0;
         same_line_if_fits(button_width(kShapes[0]) + button_width(kShapes[1]));
-        if (segmented("shape", kShapes, shape)) m_table = shape == 1;
+        if (segmented("shape", kShapes, shape, kShapesExplained)) m_table = shape == 1;
     }
     same_line_if_fits(button_width("CSV"));
     if (ImGui::Button("CSV###csv")) copy_csv(pick.moe_layer);

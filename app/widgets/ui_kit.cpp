@@ -199,6 +199,7 @@ bool empty_state(const char* title, const char* explanation, const char* action)
         const float button = ImGui::CalcTextSize(action).x + 2 * ImGui::GetStyle().FramePadding.x;
         ImGui::SetCursorPosX(ImGui::GetCursorPosX() + std::max(0.0f, (width - button) / 2));
         pressed = ImGui::Button(label.c_str());
+        tooltip(explanation);
     }
     ImGui::EndGroup();
     return pressed;
