@@ -8,6 +8,7 @@
 #include "app/views/ablation_parts.h"
 #include "app/views/chart_tables.h"
 #include "app/views/choice_signs.h"
+#include "app/views/heatmap_panel_card.h"
 #include "app/views/heatmap_panel_picture.h"
 #include "app/views/pick_card.h"
 #include "app/views/route_data_ui.h"
@@ -32,11 +33,9 @@ private:
     void color_controls(ViewContext& context);
     void sign_controls(ViewContext& context);
     HeatmapInput signed_input(const ViewContext& context);
-    void legend(const ViewContext& context) const;
     std::optional<HeatmapOnDevice> on_device(const ViewContext& context) const;
     HeatmapInput input(const ViewContext& context) const;
     void react(ViewContext& context, const HeatmapHit& hit);
-    void card(ViewContext& context, int col, int row);
     void context_menu(ViewContext& context);
     void move_selection(ViewContext& context, const HeatmapHit& hit);
     void select_cell(ViewContext& context, int col, int row);
@@ -183,36 +182,6 @@ void HeatmapPanel::toolbar(ViewContext& context, Pick& pick) {
     badge_on_line(context, info.provenance);
 }
 
-/// One line that says what the picture is, with the meaning of the hatch where there is one.
-void HeatmapPanel::legend(const ViewContext& context) const {
-    const PictureSpec& shown = m_picture.spec();
-    const gs::TraceSnapshot& trace = context.what_if.trace();
-    const gs::TraceInfo& info = trace.info();
-    std::string text;
-    bool hatch = info.n_moe_layers() < n_model_layers(info) && shown.kind != PictureKind::kTokenExpert;
-    std::string hatch_text = hatch ? "dense layer" : "";
-    const bool chosen_only = shown.quantity == Quantity::kAppliedWeight && (shown.kind == PictureKind::kTokenExpert || (shown.kind == PictureKind::kLayerExpert && !shown.over_run));
-    if (chosen_only) hatch_text = hatch ? "not chosen, or a dense layer" : "not chosen";
-    switch (shown.kind) {
-        case PictureKind::kTokenExpert: text = fmt::format("layer {}, {} tokens × {} experts", info.moe_layers[static_cast<size_t>(shown.moe_layer)], trace.n_tokens(), trace.n_experts()); break;
-        case PictureKind::kLayerExpert:
-            text = shown.over_run ? fmt::format("{} tokens; uniform: {}", m_picture.stats().layer(0).load.n_tokens, format_percent(m_picture.stats().layer(0).null.share))
-                                  : fmt::format("token {} \"{}\"", shown.token + 1, short_token(trace.token(shown.token).text, 16));
-            break;
-        case PictureKind::kTokenLayer: text = fmt::format("{} tokens × {} MoE layers", trace.n_tokens(), info.n_moe_layers()); break;
-    }
-    if (!hatch_text.empty()) text += "; hatched: " + hatch_text;
-    if (context.settings.choice_signs && trace.has_logits() && !(shown.kind == PictureKind::kLayerExpert && shown.over_run)) {
-        text += "; corner: fragile";
-        if (trace.n_tokens() > 0 && trace.policy(trace.n_tokens() - 1).capacity > 0) text += ", cross: dropped";
-    }
-    const bool by_quantity = shown.kind != PictureKind::kTokenLayer && !(shown.kind == PictureKind::kLayerExpert && shown.over_run);
-    const bool scalar_lacks = shown.kind == PictureKind::kTokenLayer && (shown.scalar == RouteScalar::kTopWeight ? !trace.has_weights() : !trace.has_logits());
-    if (const char* lacking = by_quantity ? what_is_lacking(trace, shown.quantity) : nullptr) text += fmt::format("; {}", lacking);
-    if (scalar_lacks) text += "; this recorded run does not hold it";
-    caption_on_line(text);
-}
-
 /// Where an engine on the window's device wrote the same values: of the run itself, and without a temperature.
 std::optional<HeatmapOnDevice> HeatmapPanel::on_device(const ViewContext& context) const {
     const PictureSpec& shown = m_picture.spec();
@@ -260,63 +229,6 @@ HeatmapInput HeatmapPanel::signed_input(const ViewContext& context) {
     return in;
 }
 
-void HeatmapPanel::card(ViewContext& context, int col, int row) {
-    const Pick pick = m_picture.pick_of(col, row);
-    const gs::TraceSnapshot& trace = context.what_if.trace();
-    if (pick.moe_layer < 0) {
-        HoverCard card(fmt::format("layer {}", row));
-        card.note("A dense layer: it has no router.");
-        return;
-    }
-    if (m_kind == PictureKind::kLayerExpert && m_over_run) {
-        const LayerStats& stats = m_picture.stats().layer(pick.moe_layer);
-        HoverCard card(fmt::format("layer {} · expert {}", row, pick.expert));
-        card.row("share of tokens", format_percent(stats.share(pick.expert)));
-        card.row("tokens", fmt::format("{} of {}", stats.load.counts[static_cast<size_t>(pick.expert)], stats.load.n_tokens));
-        card.row("rank by load", fmt::format("{} of {}", stats.rank(pick.expert), trace.n_experts()));
-        card.row("uniform", format_percent(stats.null.share));
-        card.row("95 % of chance", fmt::format("{} to {}", format_percent(stats.null.band_low), format_percent(stats.null.band_high)));
-        card.note(gs::name_of(trace.info().provenance));
-        return;
-    }
-    RouteReader& reader = m_picture.reader();
-    if (m_kind == PictureKind::kTokenLayer) {
-        HoverCard card(fmt::format("\"{}\" · layer {}", short_token(trace.token(col).text, 24), row));
-        card.row("token", fmt::format("{} of {}, {}", col + 1, trace.n_tokens(), gs::name_of(trace.token(col).phase)));
-        if (trace.has_weights()) card.row("top-1 weight", format_exact(reader.scalar(RouteScalar::kTopWeight, pick.moe_layer, col)));
-        if (trace.has_logits()) card.row("router entropy", fmt::format("{} nats", format_exact(reader.scalar(RouteScalar::kEntropy, pick.moe_layer, col))));
-        card.row("entropy at most", fmt::format("ln E = {}", format_number(std::log(trace.n_experts()))));
-        const float margin = reader.scalar(RouteScalar::kMargin, pick.moe_layer, col);
-        card.row("margin", !trace.has_logits() ? "not in the recorded run" : std::isnan(margin) ? "none: all experts are chosen" : format_exact(margin));
-        std::string chosen;
-        for (uint16_t id : trace.ids(pick.moe_layer, col).first(std::min<size_t>(8, trace.ids(pick.moe_layer, col).size()))) chosen += fmt::format("{} ", id);
-        if (trace.has_logits()) card.row("choice", choice_text(m_choices.read(trace, pick.moe_layer, col, {context.settings.logit_error})));
-        card.row("experts", chosen + (trace.ids(pick.moe_layer, col).size() > 8 ? "…" : ""));
-        card.note(gs::name_of(trace.info().provenance));
-        return;
-    }
-    const ExpertFacts facts = reader.facts(pick.moe_layer, pick.token, pick.expert);
-    HoverCard card(fmt::format("\"{}\" · layer {} · expert {}", short_token(trace.token(pick.token).text, 24), model_layer(trace.info(), pick.moe_layer), pick.expert));
-    card.row("token", fmt::format("{} of {}, {}", pick.token + 1, trace.n_tokens(), gs::name_of(trace.token(pick.token).phase)));
-    if (trace.has_logits()) {
-        card.row("router logit", format_exact(facts.logit));
-        card.row("preference", format_exact(facts.preference));
-        card.row("rank", fmt::format("{} of {}", facts.preference_rank, trace.n_experts()));
-        card.row("selection score", std::isfinite(facts.selection) ? format_exact(facts.selection) : "cannot be chosen (masked)");
-    } else {
-        card.row("router logit", "not in the recorded run");
-    }
-    const std::string weight = trace.has_weights() ? format_exact(facts.weight) : "chosen; weight not in the recorded run";
-    card.row("applied weight", facts.slot < 0 ? fmt::format("not chosen, k = {}", facts.k) : fmt::format("{}  ({} of {})", weight, facts.slot + 1, facts.k));
-    if (trace.has_weights()) card.row("Σ weights", format_number(facts.weight_sum));
-    if (trace.has_logits()) {
-        const gs::Choice& choice = m_choices.read(trace, pick.moe_layer, pick.token, {context.settings.logit_error});
-        if (std::find(choice.dropped.begin(), choice.dropped.end(), pick.expert) != choice.dropped.end()) card.row("dropped", "chosen, but the expert was full");
-        card.row("choice", choice_text(choice));
-    }
-    card.note(gs::name_of(trace.info().provenance));
-}
-
 void HeatmapPanel::move_selection(ViewContext& context, const HeatmapHit& hit) {
     const Pick now = effective_pick(context.what_if.trace(), context.selected);
     const int col = std::clamp(std::max(0, m_picture.col_of(now)) + hit.move_cols, 0, m_picture.n_cols() - 1);
@@ -351,7 +263,7 @@ void HeatmapPanel::react(ViewContext& context, const HeatmapHit& hit) {
     if (hit.move_cols != 0 || hit.move_rows != 0) move_selection(context, hit);
     if (on_cell && hit.hovered) {
         context.hovered_next = m_picture.pick_of(hit.col, hit.row);
-        card(context, hit.col, hit.row);
+        draw_cell_card(context, m_picture, m_choices, hit.col, hit.row);
     }
     if (on_cell && hit.clicked) select_cell(context, hit.col, hit.row);
     if (on_cell && hit.context_menu) {
@@ -376,7 +288,7 @@ void HeatmapPanel::draw(ViewContext& context) {
     toolbar(context, pick);
     m_picture.update(trace, spec(context, pick));
     m_range = color_range(m_picture, trace.info().router, context.settings.auto_range);
-    legend(context);
+    caption_on_line(picture_legend(context, m_picture));
 
     if (m_as_table) {
         const int clicked = table_view("table", picture_table(m_picture, trace, pick), ImGui::GetContentRegionAvail());
