@@ -35,7 +35,6 @@ struct Stage : PanelStage {
         found->run_a = state.pinned->id, found->run_b = state.run->id;
         state.diff = found;
     }
-    bool says(const std::string& part) const { return text.find(part) != std::string::npos; }
 };
 
 TEST(ComparePanel, ShowsEveryFigureWithItsNullWhereThereIsRoom) {

@@ -14,7 +14,6 @@ using gs::test::make_trace;
 using Make = std::unique_ptr<View> (*)();
 constexpr Make kPanels[] = {make_heatmap_view, make_histogram_view, make_gates_view, make_layer_policy_view};
 
-bool says(const PanelStage& stage, const char* part) { return stage.text.find(part) != std::string::npos; }
 
 gs::RouterSpec router_of(int n_experts, int k) { return {.n_experts = n_experts, .n_used = k, .score = gs::ScoreFn::kSoftmax, .renormalise = true}; }
 
@@ -23,7 +22,7 @@ TEST(Panels, SayWhatTheyWaitForWithoutARun) {
         PanelStage stage({});
         const auto view = make();
         stage.frames(*view);
-        EXPECT_TRUE(says(stage, "No tokens yet")) << stage.text;
+        EXPECT_TRUE(stage.says("No tokens yet")) << stage.text;
     }
 }
 
@@ -39,7 +38,7 @@ TEST(Panels, SayThatADenseModelHasNoRouter) {
         PanelStage stage(writer.snapshot());
         const auto view = make();
         stage.frames(*view);
-        EXPECT_TRUE(says(stage, "A dense model")) << stage.text;
+        EXPECT_TRUE(stage.says("A dense model")) << stage.text;
     }
 }
 
@@ -103,7 +102,7 @@ TEST(HeatmapPanel, ShowsTheLayerThatAnotherPanelSelected) {
     const auto view = make_heatmap_view();
     stage.selected.moe_layer = 6;
     stage.frames(*view, 4);
-    EXPECT_TRUE(says(stage, "layer 6 of 8")) << stage.text;
+    EXPECT_TRUE(stage.says("layer 6 of 8")) << stage.text;
 }
 
 TEST(HistogramPanel, AClickSelectsLayerAndExpert) {
@@ -122,14 +121,14 @@ TEST(HistogramPanel, SaysThatAPhaseHasNoTokens) {
     stage.settings.phase = gs::PhaseFilter::kDecode;
     const auto view = make_histogram_view();
     stage.frames(*view);
-    EXPECT_TRUE(says(stage, "No tokens in this phase")) << stage.text;
+    EXPECT_TRUE(stage.says("No tokens in this phase")) << stage.text;
 }
 
 TEST(GatesPanel, AReplayedRunSaysThatErrorsNeedTheModel) {
     PanelStage stage(make_trace());
     const auto view = make_gates_view();
     stage.frames(*view);
-    EXPECT_TRUE(says(stage, "need the model")) << stage.text;
+    EXPECT_TRUE(stage.says("need the model")) << stage.text;
 }
 
 TEST(GatesPanel, AClickOnABarSelectsTheExpert) {
@@ -188,7 +187,7 @@ TEST(LayerPolicyPanel, TypedTextIsAppliedAndAMistakeIsSaidInPlace) {
     };
     type("k@2=99");
     EXPECT_FALSE(stage.what_if.active());
-    EXPECT_TRUE(says(stage, "99")) << stage.text;
+    EXPECT_TRUE(stage.says("99")) << stage.text;
     type("k=2,mask@3=5");
     ASSERT_TRUE(stage.what_if.active());
     EXPECT_EQ(stage.what_if.policy()->to_text(), "k=2,mask@3=5");

@@ -50,14 +50,8 @@ std::shared_ptr<gs::ExpertStudy> make_study(const gs::test::MakeTrace& options =
     return study;
 }
 
-struct Stage : PanelStage {
-    explicit Stage(std::shared_ptr<gs::ExpertStudy> study, ImVec2 size = {1100, 640}) : PanelStage(make_trace(), size) {
-        auto card = make_card(state.run->trace);
-        if (study) card->hash = study->model_hash;
-        state.model = card;
-        state.study = study;
-    }
-    bool says(const std::string& part) const { return text.find(part) != std::string::npos; }
+struct Stage : MeasuredStage<gs::ExpertStudy> {
+    explicit Stage(std::shared_ptr<const gs::ExpertStudy> measured, ImVec2 size = {1100, 640}) : MeasuredStage(&gs::SessionState::study, std::move(measured), size) {}
 };
 
 TEST(ExpertPanels, SayWhatTheyWaitForAndOfferToStudy) {

@@ -24,7 +24,6 @@ constexpr ImVec2 kSizes[] = {{200, 120}, {420, 700}, {900, 500}, {1280, 620}};
 
 struct Stage : PanelStage {
     explicit Stage(gs::TraceSnapshot trace, ImVec2 size = {1100, 640}) : PanelStage(std::move(trace), size) { state.model = make_card(state.run->trace); }
-    bool says(const std::string& part) const { return text.find(part) != std::string::npos; }
 };
 
 std::shared_ptr<gs::AblationResult> made_result(int n_controls, double kl) {

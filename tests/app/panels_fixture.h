@@ -45,6 +45,7 @@ public:
     void expect_drawn_inside() const;
     /// What ImGui's own items said (its log): labels and texts, not what a widget draws by itself.
     std::string text;
+    bool says(const std::string& part) const { return text.find(part) != std::string::npos; }
 
 private:
     void one_frame(View& view);

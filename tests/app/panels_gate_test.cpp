@@ -18,7 +18,6 @@ namespace {
 
 using gs::test::make_trace;
 
-bool says(const PanelStage& stage, const std::string& part) { return stage.text.find(part) != std::string::npos; }
 
 /// The top bar alone, with the popup of the gates open.
 struct GateStage : PanelStage {
@@ -206,9 +205,9 @@ TEST(Inspector, CountsFragileChoices) {
     stage.selected.token = 1;
     const auto view = make_inspector_view();
     stage.frames(*view, 4);
-    EXPECT_TRUE(says(stage, "fragile, 2 over 1")) << stage.text;
-    EXPECT_TRUE(says(stage, "2 of 3")) << stage.text;
-    EXPECT_TRUE(says(stage, "1 ties") || says(stage, "1 tie")) << stage.text;
+    EXPECT_TRUE(stage.says("fragile, 2 over 1")) << stage.text;
+    EXPECT_TRUE(stage.says("2 of 3")) << stage.text;
+    EXPECT_TRUE(stage.says("1 ties") || stage.says("1 tie")) << stage.text;
 }
 
 }  // namespace

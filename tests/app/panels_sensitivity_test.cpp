@@ -53,14 +53,8 @@ std::shared_ptr<gs::SensitivityMap> make_map(int n_layers, std::vector<int> ks, 
     return map;
 }
 
-struct Stage : PanelStage {
-    explicit Stage(std::shared_ptr<gs::SensitivityMap> map, ImVec2 size = {1100, 640}) : PanelStage(make_trace(), size) {
-        auto card = make_card(state.run->trace);
-        if (map) card->hash = map->model_hash;
-        state.model = card;
-        state.sensitivity = map;
-    }
-    bool says(const std::string& part) const { return text.find(part) != std::string::npos; }
+struct Stage : MeasuredStage<gs::SensitivityMap> {
+    explicit Stage(std::shared_ptr<const gs::SensitivityMap> measured, ImVec2 size = {1100, 640}) : MeasuredStage(&gs::SessionState::sensitivity, std::move(measured), size) {}
 };
 
 TEST(SensitivityPanel, SaysWhatItWaitsFor) {

@@ -48,14 +48,8 @@ std::shared_ptr<gs::SweepResult> make_sweep(std::vector<int> ks, int native, int
     return sweep;
 }
 
-struct Stage : PanelStage {
-    explicit Stage(std::shared_ptr<const gs::SweepResult> sweep, ImVec2 size = {1100, 640}) : PanelStage(make_trace(), size) {
-        auto card = make_card(state.run->trace);
-        if (sweep) card->hash = sweep->model_hash;
-        state.model = card;
-        state.sweep = std::move(sweep);
-    }
-    bool says(const std::string& part) const { return text.find(part) != std::string::npos; }
+struct Stage : MeasuredStage<gs::SweepResult> {
+    explicit Stage(std::shared_ptr<const gs::SweepResult> measured, ImVec2 size = {1100, 640}) : MeasuredStage(&gs::SessionState::sweep, std::move(measured), size) {}
 };
 
 TEST(SweepPanel, SaysWhatItWaitsFor) {

@@ -17,7 +17,6 @@ using gs::test::make_trace;
 using Make = std::unique_ptr<View> (*)();
 constexpr Make kViews[] = {make_prompt_view, make_tokens_view, make_inspector_view, make_compare_view, make_status_view};
 
-bool says(const PanelStage& stage, const std::string& part) { return stage.text.find(part) != std::string::npos; }
 
 gs::TraceSnapshot dense_trace() {
     gs::TraceInfo info;
@@ -56,11 +55,11 @@ TEST(Views, WithoutARunOfferTheOneAction) {
     for (Make make : {make_tokens_view, make_inspector_view}) {
         const auto view = make();
         stage.frames(*view);
-        EXPECT_TRUE(says(stage, "Open a file…")) << stage.text;
+        EXPECT_TRUE(stage.says("Open a file…")) << stage.text;
     }
     const auto compare = make_compare_view();
     stage.frames(*compare);
-    EXPECT_TRUE(says(stage, "Nothing to compare yet"));
+    EXPECT_TRUE(stage.says("Nothing to compare yet"));
 }
 
 TEST(Views, TextOfATokenIsNeverAFormatOrAnId) {
@@ -84,7 +83,7 @@ TEST(Views, TextOfATokenIsNeverAFormatOrAnId) {
     const auto inspector = make_inspector_view();
     stage.selected.token = 0;
     stage.frames(*inspector, 3);
-    EXPECT_TRUE(says(stage, "%s%s%n%d")) << stage.text;
+    EXPECT_TRUE(stage.says("%s%s%n%d")) << stage.text;
 }
 
 TEST(Inspector, SaysWhatTheTraceHolds) {
@@ -93,14 +92,14 @@ TEST(Inspector, SaysWhatTheTraceHolds) {
     stage.selected = {.token = 17, .moe_layer = 1, .expert = 5};
     const auto view = make_inspector_view();
     stage.frames(*view, 3);
-    EXPECT_TRUE(says(stage, "Token 18 of 40")) << stage.text;
-    EXPECT_TRUE(says(stage, std::to_string(trace.token(17).id)));
-    EXPECT_TRUE(says(stage, "Layer " + std::to_string(trace.info().moe_layers[1]) + " of 3"));
+    EXPECT_TRUE(stage.says("Token 18 of 40")) << stage.text;
+    EXPECT_TRUE(stage.says(std::to_string(trace.token(17).id)));
+    EXPECT_TRUE(stage.says("Layer " + std::to_string(trace.info().moe_layers[1]) + " of 3"));
     uint32_t load = 0;  // counted here from the ids, not by the code under test
     for (int t = 0; t < trace.n_tokens(); ++t)
         for (const uint16_t id : trace.ids(1, t)) load += id == 5;
-    EXPECT_TRUE(says(stage, std::to_string(load) + " of 40 tokens")) << stage.text;
-    EXPECT_TRUE(says(stage, "k = 4 of 16"));
+    EXPECT_TRUE(stage.says(std::to_string(load) + " of 40 tokens")) << stage.text;
+    EXPECT_TRUE(stage.says("k = 4 of 16"));
 }
 
 TEST(Tokens, TopExpertsAreCountedFromTheIds) {
@@ -141,20 +140,20 @@ TEST(Compare, ShowsBothTextsAndWhatWasMeasured) {
     stage.what_if.set_run(run->trace);
     const auto view = make_compare_view();
     stage.frames(*view, 3);
-    EXPECT_TRUE(says(stage, "not measured")) << stage.text;
+    EXPECT_TRUE(stage.says("not measured")) << stage.text;
     auto c = std::make_shared<gs::PolicyComparison>();
     c->run_a = 50, c->run_b = 51, c->first_difference = 0;
     c->b.kl = 0.4567, c->b.top1_agreement = 0.625, c->b.route_agreement = {0.25, 0.5, 0.75};
     stage.state.comparison = c;
     stage.frames(*view, 3);
-    EXPECT_TRUE(says(stage, "0.457 nats")) << stage.text;
-    EXPECT_TRUE(says(stage, "62.5 %"));
-    EXPECT_TRUE(says(stage, "50.0 % (mean of 3 layers)"));
+    EXPECT_TRUE(stage.says("0.457 nats")) << stage.text;
+    EXPECT_TRUE(stage.says("62.5 %"));
+    EXPECT_TRUE(stage.says("50.0 % (mean of 3 layers)"));
     c = std::make_shared<gs::PolicyComparison>(*c);
     c->run_b = 49;  // of another run: must not be shown for these two
     stage.state.comparison = c;
     stage.frames(*view, 3);
-    EXPECT_FALSE(says(stage, "0.457 nats"));
+    EXPECT_FALSE(stage.says("0.457 nats"));
 }
 
 TEST(LoadDialog, RefusesWithBothNumbersWhenTheMemoryIsNotThere) {

@@ -4,12 +4,15 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "app/shell/app_ui.h"
 #include "app/shell/input_script.h"
 #include "app/shell/theme.h"
 #include "app/widgets/heatmap_renderer.h"
 #include "imgui_internal.h"
+#include "tests/app/panels_fixture.h"
+#include "tests/support/make_trace.h"
 
 namespace app::test {
 
@@ -47,5 +50,16 @@ private:
 /// A finished run of a synthetic trace, as a session would show it.
 std::shared_ptr<gs::RunResult> make_run(gs::TraceSnapshot trace, uint64_t id, std::string text = "a llama is an animal");
 std::shared_ptr<gs::ModelCard> make_card(const gs::TraceSnapshot& trace);
+
+/// A panel with a model and what was measured of it, or nothing yet: `field` of the state.
+template <class T>
+struct MeasuredStage : PanelStage {
+    MeasuredStage(std::shared_ptr<const T> gs::SessionState::*field, std::shared_ptr<const T> measured, ImVec2 size) : PanelStage(gs::test::make_trace(), size) {
+        auto card = make_card(state.run->trace);
+        if (measured) card->hash = measured->model_hash;
+        state.model = card;
+        state.*field = std::move(measured);
+    }
+};
 
 }  // namespace app::test
