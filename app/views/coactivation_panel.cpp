@@ -19,8 +19,8 @@ namespace {
 constexpr const char* kWhats[] = {"pairs", "flow", "token to token"};
 constexpr const char* kModes[] = {"all pairs", "rank-adjacent pairs"};        // order of gs::PairMode
 constexpr const char* kQuantities[] = {"share", "over the loads"};
-constexpr const char* kShapes[] = {"map", "table"};
-constexpr const char* kShapesExplained[] = {"Colours, with the figure in each cell", "The same figures as rows"};
+constexpr const char* kShapes[] = {"chart", "table"};
+constexpr const char* kShapesExplained[] = {"Colours or curves, with the figures where there is room", "The same figures as rows"};
 
 class CoActivationPanel final : public View {
 public:
@@ -96,10 +96,10 @@ void CoActivationPanel::controls(ViewContext& context, const Pick& pick) {
     if (m_what != kTokens) {
         same_line_if_fits(name_combo_width(kQuantities));
         name_combo("###quantity", kQuantities, m_quantity, "Share: of the tokens of the expert in the column, those that also use the one in the row. Over the loads: that share over what the loads alone would give, as log2.");
-        int shape = m_table ? 1 : 0;
-        same_line_if_fits(button_width(kShapes[0]) + button_width(kShapes[1]));
-        if (segmented("shape", kShapes, shape, kShapesExplained)) m_table = shape == 1;
     }
+    int shape = m_table ? 1 : 0;
+    same_line_if_fits(button_width(kShapes[0]) + button_width(kShapes[1]));
+    if (segmented("shape", kShapes, shape, kShapesExplained)) m_table = shape == 1;
     same_line_if_fits(button_width("CSV"));
     if (ImGui::Button("CSV###csv")) copy_csv(pick.moe_layer);
     tooltip("Copies the figures with what chance gives");
@@ -149,8 +149,8 @@ void CoActivationPanel::repetition(ViewContext& context, const Pick& pick, ImVec
     const RepetitionCurves& curves = m_source.repetition();
     caption(curves.caption);
     size.y = std::max(ImGui::GetFontSize() * 9, size.y - 3 * ImGui::GetTextLineHeightWithSpacing());
-    const LayerPlotHit hit = draw_layer_plot("###repetition", context, {.layers = m_source.trace().info().moe_layers, .curves = curves.curves, .y_title = "%", .selected = pick.moe_layer,
-                                                                        .hovered = context.hovered.moe_layer}, size);
+    const LayerPlotInput input{.layers = m_source.trace().info().moe_layers, .curves = curves.curves, .y_title = "%", .selected = pick.moe_layer, .hovered = context.hovered.moe_layer};
+    const LayerPlotHit hit = m_table ? draw_layer_table("###repetition_table", input, size) : draw_layer_plot("###repetition", context, input, size);
     if (hit.hovered >= 0) {
         context.hovered_next.moe_layer = hit.hovered;
         repetition_card(m_source, hit.hovered);

@@ -11,6 +11,7 @@
 #include "app/views/route_data_ui.h"
 #include "app/views/study_controls.h"
 #include "app/views/views_b.h"
+#include "app/widgets/table_view.h"
 #include "app/widgets/ui_kit.h"
 #include "engine/run/expert_export.h"
 
@@ -35,7 +36,7 @@ private:
 
     LabelKind m_kind = LabelKind::kClass;
     LabelQuantity m_quantity = LabelQuantity::kLift;
-    bool m_table = false, m_given = false;
+    bool m_table = false, m_given = false, m_curve_table = false;
     std::unique_ptr<Heatmap> m_heatmap;
     HeatmapView m_view;
     std::shared_ptr<const gs::ExpertStudy> m_study;        ///< of the last frame
@@ -120,9 +121,9 @@ void ExpertsPanel::picture(ViewContext& context, const gs::ExpertStudy& study, c
 
 void ExpertsPanel::curve(ViewContext& context, const gs::ExpertStudy& study, const Pick& pick, ImVec2 size) {
     const std::array<LayerCurve, 2> curves = {information_curve(study, LabelKind::kClass, m_given, pinned_color(0)), information_curve(study, LabelKind::kDomain, m_given, pinned_color(1))};
-    const LayerPlotHit hit = draw_layer_plot("###information", context,
-                                             {.layers = study.trace.info().moe_layers, .curves = curves, .y_title = "% of the label's entropy", .selected = pick.moe_layer,
-                                              .hovered = context.hovered.moe_layer}, size);
+    const LayerPlotInput input{.layers = study.trace.info().moe_layers, .curves = curves, .y_title = "% of the label's entropy", .selected = pick.moe_layer,
+                               .hovered = context.hovered.moe_layer};
+    const LayerPlotHit hit = m_curve_table ? draw_layer_table("###information_table", input, size) : draw_layer_plot("###information", context, input, size);
     if (hit.hovered >= 0) {
         context.hovered_next.moe_layer = hit.hovered;
         information_card(study, hit.hovered, m_given);
@@ -136,7 +137,9 @@ void ExpertsPanel::side(ViewContext& context, const gs::ExpertStudy& study, cons
     static constexpr const char* kExplained[] = {"What the experts chosen tell about the label: mutual information over the label's entropy; shaded: what shuffled labels give",
                                                  "The same with the other label known: what domains tell beyond word classes, and the other way round"};
     if (segmented("given", kGiven, given, kExplained)) m_given = given == 1;
-    caption_on_line("shaded: chance");
+    same_line_if_fits(button_width("Table"));
+    table_button(m_curve_table);
+    if (!m_curve_table) caption_on_line("shaded: chance");
     curve(context, study, pick, {-1, std::max(ImGui::GetFontSize() * 14, ImGui::GetContentRegionAvail().y)});
 }
 

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
+
+#include "app/widgets/table_view.h"
 #include "app/widgets/ui_kit.h"
 #include "implot.h"
 
@@ -71,6 +74,31 @@ LayerPlotHit draw_layer_plot(const char* id, const ViewContext& context, const L
     }
     ImPlot::PopStyleColor(2);
     return hit;
+}
+
+LayerPlotHit draw_layer_table(const char* id, const LayerPlotInput& input, ImVec2 size) {
+    struct Column {
+        const LayerCurve* curve;
+        bool is_band;
+    };
+    std::vector<Column> columns;
+    for (const LayerCurve& curve : input.curves) {
+        columns.push_back({&curve, false});
+        if (!curve.low.empty()) columns.push_back({&curve, true});
+    }
+    TableInput table{.n_rows = static_cast<int>(input.layers.size()), .n_columns = 1 + static_cast<int>(columns.size()), .selected = input.selected};
+    table.title = [&](int column) {
+        if (column == 0) return std::string("layer");
+        const Column& c = columns[static_cast<size_t>(column - 1)];
+        return c.is_band ? std::string("chance") : fmt::format("{} ({})", c.curve->name, input.y_title);
+    };
+    table.text = [&](int row, int column) {
+        const auto r = static_cast<size_t>(row);
+        if (column == 0) return std::to_string(input.layers[r]);
+        const Column& c = columns[static_cast<size_t>(column - 1)];
+        return c.is_band ? fmt::format("{} to {}", format_number(c.curve->low[r]), format_number(c.curve->high[r])) : format_number(c.curve->values[r]);
+    };
+    return {.clicked = table_view(id, table, size)};
 }
 
 }  // namespace app

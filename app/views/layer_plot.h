@@ -29,5 +29,7 @@ struct LayerPlotHit {
 };
 
 LayerPlotHit draw_layer_plot(const char* id, const ViewContext& context, const LayerPlotInput& input, ImVec2 size);
+/// The same figures as rows, one a layer: each curve and the band of chance beside it.
+LayerPlotHit draw_layer_table(const char* id, const LayerPlotInput& input, ImVec2 size);
 
 }  // namespace app
