@@ -12,6 +12,7 @@
 #include "engine/ops/cuda/attention_parts.cuh"
 #include "engine/ops/cuda/half_range.cuh"
 #include "engine/ops/cuda/mma.cuh"
+#include "engine/ops/cuda/prompt_softmax.cuh"
 
 namespace gs::cuda {
 namespace {
@@ -19,7 +20,6 @@ namespace {
 constexpr int kTileKeys = 32, kKeyTiles = kTileKeys / 8, kRowTile = 16;
 constexpr int kPad = 8;                            // halves between rows: eight rows at one column are in different banks
 constexpr int kTerms = 2;
-constexpr float kShareScale = 16384;
 constexpr int kMostShared = 96 << 10;              // 8.6 and 8.9 have 99 KiB a block, statically known arrays included
 
 /// Where things are in the block's memory, in halves: terms of queries, keys, values, terms of shares.
@@ -40,13 +40,6 @@ __device__ inline void load_a(const uint16_t* rows, int stride, int first, uint3
     const int lane = static_cast<int>(threadIdx.x) % kWarp, r = lane / 4, c = lane % 4;
 #pragma unroll
     for (int i = 0; i < 4; ++i) a[i] = word_of(rows + (r + i % 2 * 8) * stride + first, c + i / 2 * 4);
-}
-
-/// value = high + low, with eleven bits each.
-__device__ inline void split_value(float value, uint16_t& high, uint16_t& low) {
-    const __half h = __float2half_rn(value);
-    high = __half_as_ushort(h);
-    low = __half_as_ushort(__float2half_rn(value - __half2float(h)));
 }
 
 /// The block's rows in terms; scales[r] takes their power of two away again. Rows behind the last are the last once more.
@@ -77,12 +70,6 @@ __device__ void fetch_rows(const uint16_t* from, int gap, int n, int first, int 
     }
     commit_async();
 }
-
-/// What a lane has found for its two rows, r and r + 8 of the warp's 16: largest score, its part of the sum of shares, and its columns' mix.
-template <int kColumnTiles>
-struct PromptFound {
-    float top[2], sum[2], mix[kColumnTiles][4];
-};
 
 /// q·k of the warp's rows with kMine tiles of eight keys.
 template <int kMine>
@@ -184,14 +171,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) prompt_kernel(const __gr
         float score[kMine][4];
         score_tiles<kMine>(own_queries, at.rows * at.key_stride, memory + at.keys + first_tile * 8 * at.key_stride, at.key_stride, s.dk, score);
         float highest[2] = {-INFINITY, -INFINITY};
-#pragma unroll
-        for (int n = 0; n < kMine; ++n)
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const int key = tile + 8 * (first_tile + n) + 2 * c + i % 2;
-                score[n][i] = seen_score(s, score[n][i] * scale[i / 2], key, first[i / 2], last[i / 2]);
-                highest[i / 2] = fmaxf(highest[i / 2], score[n][i]);
-            }
+        see_scores<kMine>(s, tile + 8 * first_tile, scale, first, last, score, highest);
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
             highest[h] = fmaxf(highest[h], __shfl_xor_sync(kAllLanes, highest[h], 1));
@@ -205,33 +185,9 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) prompt_kernel(const __gr
             for (int h = 0; h < 2; ++h)
                 for (int w = 0; w < kColumnWarps; ++w) highest[h] = fmaxf(highest[h], tops[w][own_row + 8 * h]);
         }
-        float fade[2];
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            const float top = fmaxf(found.top[h], highest[h]);
-            fade[h] = top == -INFINITY ? 0.0f : expf(found.top[h] - top);   // nothing is seen yet: not a number otherwise
-            found.top[h] = top;
-            found.sum[h] *= fade[h];
-        }
-#pragma unroll
-        for (int n = 0; n < kMine; ++n)
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
-                uint16_t high[2], low[2];
-#pragma unroll
-                for (int j = 0; j < 2; ++j) {
-                    const float share = found.top[h] == -INFINITY ? 0.0f : expf(score[n][2 * h + j] - found.top[h]);
-                    found.sum[h] += share;
-                    split_value(share * kShareScale, high[j], low[j]);
-                }
-                uint16_t* to = memory + at.shares + (own_row + 8 * h) * at.share_stride + 8 * (first_tile + n) + 2 * c;
-                *reinterpret_cast<uint32_t*>(to) = high[0] | static_cast<uint32_t>(high[1]) << 16;
-                *reinterpret_cast<uint32_t*>(to + at.rows * at.share_stride) = low[0] | static_cast<uint32_t>(low[1]) << 16;
-            }
-#pragma unroll
-        for (int n = 0; n < kColumnTiles; ++n)
-#pragma unroll
-            for (int i = 0; i < 4; ++i) found.mix[n][i] *= fade[i / 2];
+        raise_top(found, highest);
+        write_shares<kColumnTiles, kMine>(found, score, memory + at.shares + own_row * at.share_stride + 8 * first_tile + 2 * c, at.share_stride,
+                                          at.rows * at.share_stride);
         wait_async();
         __syncthreads();       // values and shares are there, and keys are not needed any more
         if (!values_are_keys && tile + kTileKeys < end) fetch_rows(keys, s.dk, s.dk, tile + kTileKeys, end, memory + at.keys, at.key_stride);
@@ -251,26 +207,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) prompt_kernel(const __gr
         const AttentionRow row = row_at(s, kv_head, first_row + own_row + 8 * h);
         float sum = 0;
         for (int w = 0; w < kColumnWarps; ++w) sum += sums[w][own_row + 8 * h];
-        float* out = row_of(s.out, row.token) + static_cast<ptrdiff_t>(row.head) * s.dv;
-        float factor = 1 / kShareScale, fade;
-        if (s.n_splits == 1) {
-            factor *= share_factor(s, row.head, found.top[h], sum, fade);
-            factor *= fade;
-        } else {
-            const size_t split = split_index(s, row);
-            out = s.mixes + split * static_cast<size_t>(s.dv);
-            if (column_warp == 0 && c == 0) {
-                s.stats[2 * split] = found.top[h];
-                s.stats[2 * split + 1] = sum;
-            }
-        }
-#pragma unroll
-        for (int n = 0; n < kColumnTiles; ++n)
-#pragma unroll
-            for (int j = 0; j < 2; ++j) {
-                const int column = first_column + 8 * n + 2 * c + j;
-                if (column < s.dv) out[column] = found.mix[n][2 * h + j] * factor;
-            }
+        write_mix(s, row, found, h, sum, first_column, column_warp == 0 && c == 0);
     }
 }
 
