@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -67,10 +68,10 @@ void RoutedSource::set_run(const gs::TraceSnapshot& trace) {
     for (int m = 0; m < trace.n_moe_layers(); ++m) m_layers.push_back(gs::layer_routes(trace, m, m_tokens.rows));
 }
 
+bool RoutedSource::is_table_of(std::array<int, 3> key) { return std::exchange(m_table_key, key) == key; }
+
 const PairTable& RoutedSource::pair_table(int moe_layer, gs::PairMode mode) {
-    const int key[3] = {0, moe_layer, static_cast<int>(mode)};
-    if (std::equal(key, key + 3, m_table_key)) return m_table;
-    std::copy(key, key + 3, m_table_key);
+    if (is_table_of({0, moe_layer, static_cast<int>(mode)})) return m_table;
     const gs::CoActivation p = pairs(moe_layer, mode);
     int beyond = 0, all = 0;
     p.count_beyond(beyond, all);
@@ -87,9 +88,7 @@ const PairTable& RoutedSource::pair_table(int moe_layer, gs::PairMode mode) {
 }
 
 const PairTable& RoutedSource::flow_table(int from, int to) {
-    const int key[3] = {1, from, to};
-    if (std::equal(key, key + 3, m_table_key)) return m_table;
-    std::copy(key, key + 3, m_table_key);
+    if (is_table_of({1, from, to})) return m_table;
     const gs::CrossLayerFlow f = flow(from, to);
     int beyond = 0, all = 0;
     f.count_beyond(beyond, all);

@@ -1,6 +1,7 @@
 // The figures behind the co-activation panel, of a study or of the run on screen, kept until their source or the choice changes.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -61,7 +62,9 @@ private:
     gs::StudyTokens m_tokens;
     std::vector<gs::LayerRoutes> m_layers;
     PairTable m_table;
-    int m_table_key[3] = {-1, -1, -1};     ///< kind, layer, mode or other layer
+    /// m_table is of that key already; else it is of it from now on, and to be made.
+    bool is_table_of(std::array<int, 3> key);
+    std::array<int, 3> m_table_key = {-1, -1, -1};   ///< kind, layer, mode or other layer
     Repeated m_repeated;
     RepetitionCurves m_curves;
 };

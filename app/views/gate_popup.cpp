@@ -65,30 +65,27 @@ void GatePopup::rules(ViewContext& context, const gs::RouterSpec& router) {
         tooltip(explained);
         policy = shown_policy(context);
     };
+    /// Moving it chooses its rule.
+    const auto slide = [&](const char* label, float gs::Policy::*value, float low, gs::GateRule rule, const char* explained) {
+        float now = policy.*value;
+        const bool moved = ImGui::SliderFloat(label, &now, low, 1, "%.2f", ImGuiSliderFlags_AlwaysClamp);
+        if (moved) {
+            set_rule(policy, rule);
+            policy.*value = now;
+        }
+        follow_item(context, moved, policy);
+        tooltip(explained);
+    };
     choose("Top-p###topp", gs::GateRule::kTopP,
            "The fewest experts, best first, whose preference sums to p of all that may be chosen: a sure router uses few, an unsure one many. "
            "k, where it is set, caps them");
-    float p = policy.p;
-    bool moved = ImGui::SliderFloat("p###p", &p, 0.05f, 1, "%.2f", ImGuiSliderFlags_AlwaysClamp);
-    if (moved) {
-        set_rule(policy, gs::GateRule::kTopP);
-        policy.p = p;
-    }
-    follow_item(context, moved, policy);
-    tooltip("Share of the preference to be reached. 1: all experts (soft)");
+    slide("p###p", &gs::Policy::p, 0.05f, gs::GateRule::kTopP, "Share of the preference to be reached. 1: all experts (soft)");
     choose("Threshold###threshold", gs::GateRule::kThreshold,
            fmt::format("Of the k best (k = {} unless you set it) those that weigh at least τ times as much as the heaviest; at least one. As ik_llama.cpp's "
                        "smart expert reduction",
                        router.n_used)
                .c_str());
-    float tau = policy.tau;
-    moved = ImGui::SliderFloat("τ###tau", &tau, 0, 1, "%.2f", ImGuiSliderFlags_AlwaysClamp);
-    if (moved) {
-        set_rule(policy, gs::GateRule::kThreshold);
-        policy.tau = tau;
-    }
-    follow_item(context, moved, policy);
-    tooltip("0: the k best. 1: the best alone");
+    slide("τ###tau", &gs::Policy::tau, 0, gs::GateRule::kThreshold, "0: the k best. 1: the best alone");
     choose("Expert choice###expert_choice", gs::GateRule::kExpertChoice,
            "Each expert takes its best tokens of the prompt, T k / E × factor of them, so that all carry the same load and a token may get none. It needs to "
            "see all tokens: those of the answer come one at a time and route by top-k");

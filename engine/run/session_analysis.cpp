@@ -8,8 +8,6 @@
 namespace gs {
 namespace {
 
-constexpr int kWindow = 512;
-
 /// Index of the first token of the runs that differs, the shorter one's end included; -1 when they are equal.
 int first_difference(const TraceSnapshot& a, const TraceSnapshot& b) {
     const int n = std::min(a.n_tokens(), b.n_tokens());

@@ -9,8 +9,6 @@
 namespace gs {
 namespace {
 
-constexpr int kWindow = 512;
-
 /// Positions that the prompt and its answer take; kWindow at least, what the context holds at most.
 int context_for(const Model& model, const RunRequest& run) {
     int n = kWindow;

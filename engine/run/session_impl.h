@@ -13,6 +13,9 @@
 
 namespace gs {
 
+/// Positions at a time of a text that is measured, each window from an empty cache.
+inline constexpr int kWindow = 512;
+
 /// What the run thread can be asked for. kStep1: one token; kCompare: put in by the run thread itself when a rerun has ended.
 enum class CommandKind : uint8_t {
     kNone, kInspect, kLoadModel, kLoadTrace, kSaveTrace, kExport, kPin, kUnpin, kSwapPinned, kRun, kRerun, kStep1, kResume, kStop, kSetPolicy, kGates,

@@ -9,7 +9,6 @@
 namespace gs {
 namespace {
 
-constexpr int kWindow = 512;
 constexpr int kTimedTokens = 16;
 
 /// Between two publications of a sweep that only refine what is on screen.
