@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "engine/ops/cuda/cuda_engine.h"
 #include "engine/run/generator.h"
 #include "tests/cuda_emulation/emulation.h"
 #include "tests/decode/decoder_fixture.h"
@@ -16,11 +15,6 @@ protected:
     void SetUp() override { cuda_emulation::set_deferred(true); }
     void TearDown() override { cuda_emulation::set_deferred(false); }
 
-    static std::shared_ptr<Ops> emulated() {
-        Result<std::unique_ptr<Ops>> made = make_cuda_ops({.precision = Precision::kExact});
-        EXPECT_TRUE(made);
-        return made ? std::shared_ptr<Ops>(std::move(*made)) : nullptr;
-    }
     struct Cost {
         uint64_t copies = 0, waits = 0;
         bool operator==(const Cost&) const = default;

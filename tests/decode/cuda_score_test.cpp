@@ -5,18 +5,11 @@
 #include <map>
 
 #include "engine/decode/sampler.h"
-#include "engine/ops/cuda/cuda_engine.h"
 #include "tests/cuda_emulation/emulation.h"
 #include "tests/decode/decoder_fixture.h"
 
 namespace gs::test {
 namespace {
-
-std::shared_ptr<Ops> emulated() {
-    Result<std::unique_ptr<Ops>> made = make_cuda_ops({.precision = Precision::kExact});
-    EXPECT_TRUE(made);
-    return made ? std::shared_ptr<Ops>(std::move(*made)) : nullptr;
-}
 
 /// What a pass over a prompt hands over: scores by row, rows whose logits came.
 struct Said {

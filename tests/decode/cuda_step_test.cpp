@@ -5,18 +5,11 @@
 #include <functional>
 #include <utility>
 
-#include "engine/ops/cuda/cuda_engine.h"
 #include "tests/cuda_emulation/emulation.h"
 #include "tests/decode/decoder_fixture.h"
 
 namespace gs::test {
 namespace {
-
-std::shared_ptr<Ops> emulated() {
-    Result<std::unique_ptr<Ops>> made = make_cuda_ops({});
-    EXPECT_TRUE(made);
-    return made ? std::shared_ptr<Ops>(std::move(*made)) : nullptr;
-}
 
 /// Knows no steps: every operation is a launch of its own, with its positions and ids as arguments.
 class WithoutSteps final : public ForwardingOps {
@@ -77,9 +70,9 @@ void expect_equal(const Pass& a, const Pass& b, const std::string& where) {
 
 /// Two decoders of a model, one with steps and one without, that are given the same tokens.
 struct Pair {
-    Pair(const std::string& name, const DecoderOptions& options) : Pair(golden_model(name), options, emulated()) {}
+    Pair(const std::string& name, const DecoderOptions& options) : Pair(golden_model(name), options, emulated({})) {}
     Pair(std::shared_ptr<const Model> of, const DecoderOptions& options, std::shared_ptr<Ops> ops)
-        : model(std::move(of)), steps(make_decoder(model, options, std::move(ops))), plain(make_decoder(model, options, std::make_shared<WithoutSteps>(emulated()))) {}
+        : model(std::move(of)), steps(make_decoder(model, options, std::move(ops))), plain(make_decoder(model, options, std::make_shared<WithoutSteps>(emulated({})))) {}
     void prompt(int n, int position) { run(some_ids(*model, n), position); }
     void step(int position) { run({some_ids(*model, position + 1).back()}, position); }
     void run(const std::vector<int32_t>& ids, int position) {
@@ -160,7 +153,7 @@ uint64_t launches_a_token(Decoder& decoder) {
 TEST(CudaSteps, ALayersNormsAndTheFinalOneAreNoLaunchesOfTheirOwn) {
     for (const std::string name : {"mixtral", "qwen2moe", "glm4moe", "deepseek2-v3", "phimoe-long"}) {
         const auto model = golden_model(name);
-        const auto fused = make_decoder(model, {.n_ctx = 32}, emulated()), apart = make_decoder(model, {.n_ctx = 32}, std::make_shared<NormsApart>(emulated()));
+        const auto fused = make_decoder(model, {.n_ctx = 32}, emulated({})), apart = make_decoder(model, {.n_ctx = 32}, std::make_shared<NormsApart>(emulated({})));
         const uint64_t n = launches_a_token(*fused), n_apart = launches_a_token(*apart);
         const auto n_layers = static_cast<uint64_t>(model->spec.n_layers), n_moe = static_cast<uint64_t>(model->spec.moe_layers.size());
         EXPECT_EQ(n_apart - n, n_layers + n_moe + 1) << name;
@@ -182,7 +175,7 @@ TEST(CudaSteps, ThreadsInAnyOrderGiveTheSameBits) {
     std::vector<float> first;
     for (const uint64_t seed : {3, 4, 5, 6}) {
         cuda_emulation::set_seed(seed);
-        const auto decoder = make_decoder(golden_model("mixtral"), {.n_ctx = 32}, emulated());
+        const auto decoder = make_decoder(golden_model("mixtral"), {.n_ctx = 32}, emulated({}));
         std::vector<float> all;
         for (int position = 0; position < 6; ++position) {
             const Pass pass = run_pass(*decoder, std::vector<int32_t>{17 + position}, position);
@@ -215,7 +208,7 @@ TEST(CudaSteps, PassesWithoutLogitsAndWithTapsDoNotDisturbThem) {
 }
 
 TEST(CudaSteps, WhenAnotherModelTakesTheDeviceTheFirstGoesOnKernelByKernel) {
-    const std::shared_ptr<Ops> ops = emulated();
+    const std::shared_ptr<Ops> ops = emulated({});
     Pair first(golden_model("mixtral"), {.n_ctx = 32}, ops);
     for (int position = 0; position < 4; ++position) first.step(position);
     Pair second(golden_model("qwen3moe"), {.n_ctx = 32}, ops);
@@ -234,7 +227,7 @@ TEST(CudaSteps, WhenAnotherModelTakesTheDeviceTheFirstGoesOnKernelByKernel) {
 }
 
 TEST(CudaSteps, MemoryThatIsReleasedIsInNoGraph) {
-    const std::shared_ptr<Ops> ops = emulated();
+    const std::shared_ptr<Ops> ops = emulated({});
     Pair pair(golden_model("mixtral"), {.n_ctx = 32}, ops);
     for (int position = 0; position < 3; ++position) pair.step(position);
     const Graphs before;
@@ -250,7 +243,7 @@ TEST(CudaSteps, MemoryThatIsReleasedIsInNoGraph) {
 TEST(CudaSteps, OneThatIsCancelledMidwayLeavesNothingBehind) {
     // While weights come to the device; while it would be captured; while it would be replayed.
     for (const int n_before : {0, 1, 3}) {
-        const auto ops = std::make_shared<WatchedSteps>(emulated());
+        const auto ops = std::make_shared<WatchedSteps>(emulated({}));
         Pair pair(golden_model("mixtral"), {.n_ctx = 32}, ops);
         int position = 0;
         for (; position < n_before; ++position) pair.step(position);
@@ -281,7 +274,7 @@ TEST(CudaSteps, EachStageOfADividedModelHasItsOwn) {
         return std::move(*decoder);
     };
     for (const uint64_t n_stages : {1, 2}) {
-        const std::shared_ptr<Ops> device = emulated(), other = std::make_shared<WithoutSteps>(emulated());
+        const std::shared_ptr<Ops> device = emulated({}), other = std::make_shared<WithoutSteps>(emulated({}));
         const auto decoder = divided(device, n_stages == 2 ? device : exact_ops()), plain = divided(other, n_stages == 2 ? other : exact_ops());
         const Graphs before;
         for (int position = 0; position < 6; ++position) {
@@ -294,7 +287,7 @@ TEST(CudaSteps, EachStageOfADividedModelHasItsOwn) {
 }
 
 TEST(CudaSteps, AreAskedForTheirCallsTwiceAndThenNoMore) {
-    const auto ops = std::make_shared<WatchedSteps>(emulated());
+    const auto ops = std::make_shared<WatchedSteps>(emulated({}));
     const auto decoder = make_decoder(golden_model("mixtral"), {.n_ctx = 32}, ops);
     for (int position = 0; position < 8; ++position) ASSERT_TRUE(decoder->forward(std::vector<int32_t>{5}, position, LogitRows::kLast));
     EXPECT_EQ(ops->n_asked, 2);
@@ -321,7 +314,7 @@ TEST(CudaSteps, TimesCountReplaysAsTheyCountKernels) {
 TEST(CudaSteps, ADeviceThatIsLostMeanwhileEndsTheRunWithAnError) {
     for (const int n_before : {1, 3})
         for (const uint64_t calls : {1, 2, 3, 4, 5, 20}) {
-            const auto decoder = make_decoder(golden_model("mixtral"), {.n_ctx = 32}, emulated());
+            const auto decoder = make_decoder(golden_model("mixtral"), {.n_ctx = 32}, emulated({}));
             int position = 0;
             for (; position < n_before; ++position) ASSERT_TRUE(decoder->forward(std::vector<int32_t>{5}, position, LogitRows::kLast));
             cuda_emulation::lose_device_after(calls);

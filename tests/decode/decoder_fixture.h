@@ -11,6 +11,7 @@
 
 #include "engine/decode/decoder.h"
 #include "engine/model/model.h"
+#include "engine/ops/cuda/cuda_engine.h"
 #include "engine/ops/ops.h"
 #include "tests/support/forwarding_ops.h"
 #include "tests/support/paths.h"
@@ -34,6 +35,12 @@ inline std::shared_ptr<const Model> golden_model(const std::string& name, Readin
 }
 
 inline std::shared_ptr<Ops> exact_ops() { return make_cpu_ops({.n_threads = 2, .precision = Precision::kExact}); }
+/// The CUDA back end on the emulated device.
+inline std::shared_ptr<Ops> emulated(const OpsOptions& options = {.precision = Precision::kExact}) {
+    Result<std::unique_ptr<Ops>> made = make_cuda_ops(options);
+    EXPECT_TRUE(made);
+    return made ? std::shared_ptr<Ops>(std::move(*made)) : nullptr;
+}
 
 inline std::unique_ptr<Decoder> make_decoder(std::shared_ptr<const Model> model, DecoderOptions options = {}, std::shared_ptr<Ops> ops = exact_ops()) {
     Result<std::unique_ptr<Decoder>> decoder = Decoder::create(std::move(model), std::move(ops), options);

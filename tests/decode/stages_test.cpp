@@ -1,7 +1,6 @@
 // A decoder whose layers are divided among back ends: the same results, whatever the cut.
 #include <cctype>
 
-#include "engine/ops/cuda/cuda_engine.h"
 #include "engine/run/verify.h"
 #include "tests/decode/decoder_fixture.h"
 #include "tests/support/check_capture.h"
@@ -10,12 +9,6 @@ namespace gs {
 namespace {
 
 using namespace test;
-
-std::shared_ptr<Ops> emulated() {
-    Result<std::unique_ptr<Ops>> made = make_cuda_ops({.precision = Precision::kExact});
-    EXPECT_TRUE(made);
-    return made ? std::shared_ptr<Ops>(std::move(*made)) : nullptr;
-}
 
 /// Runs a golden model with all cuts between `low` and `high`, and in single layers that alternate.
 void expect_golden_at_every_cut(const std::string& name, const OpsFactory& low, const OpsFactory& high) {
@@ -54,7 +47,7 @@ INSTANTIATE_TEST_SUITE_P(Families, Stages, testing::Values("deepseek2-v3", "glm4
                          });
 
 TEST(StagesOnADevice, ReproduceTheGolden) {
-    for (const char* name : {"glm4moe", "gpt-oss-mxfp4", "qwen2moe"}) expect_golden_at_every_cut(name, exact_ops, emulated);
+    for (const char* name : {"glm4moe", "gpt-oss-mxfp4", "qwen2moe"}) expect_golden_at_every_cut(name, exact_ops, [] { return emulated(); });
 }
 
 std::unique_ptr<Decoder> divided(std::shared_ptr<const Model> model, const std::vector<StageEngine>& stages, const DecoderOptions& options = {}) {

@@ -11,12 +11,6 @@
 namespace gs::test {
 namespace {
 
-std::shared_ptr<Ops> emulated() {
-    Result<std::unique_ptr<Ops>> made = make_cuda_ops({.precision = Precision::kExact});
-    EXPECT_TRUE(made);
-    return made ? std::shared_ptr<Ops>(std::move(*made)) : nullptr;
-}
-
 TEST(StartEngine, EnginesHaveNames) {
     EXPECT_EQ(parse_engine("auto"), EngineKind::kAuto);
     EXPECT_EQ(parse_engine("cpu"), EngineKind::kCpu);
