@@ -63,17 +63,29 @@ TEST(TraceCommand, DescribesARunOfAnotherProgramAndSaysWhatItLacks) {
 
 TEST(ExportCommand, WritesEveryFormatAndReadsItsArraysBack) {
     const std::string run = recorded("native.safetensors", "native");
-    for (const std::string format : {"csv", "json", "npz", "html"}) {
+    for (const std::string format : {"csv", "json", "npz"}) {
         const std::string out = temporary_path("export." + format);
         const ProgramResult r = run_program({"export", run, "--out", out});
         ASSERT_EQ(r.exit_code, 0) << format << ": " << r.err;
         EXPECT_GT(std::filesystem::file_size(out), 1000u) << format;
     }
-    EXPECT_NE(content(temporary_path("export.html")).find("What is a llama?"), std::string::npos);
     const auto j = run_program({"compare", run, temporary_path("export.npz"), "--json"}).json();
     EXPECT_EQ(j["route_agreement"], 1.0);
     EXPECT_EQ(j["kl_nats"], 0.0);
     EXPECT_EQ(run_program({"export", run, "--out", temporary_path("x.docx")}).exit_code, 2);
+}
+
+TEST(ExportCommand, WritesAPageWhereTheProgramHasAWindow) {
+    const std::string run = recorded("native.safetensors", "native"), page = temporary_path("export.html");
+    const ProgramResult r = run_program({"export", run, "--out", page});
+#ifdef GATESCOPE_HAVE_WINDOW
+    ASSERT_EQ(r.exit_code, 0) << r.err;
+    EXPECT_NE(content(page).find("What is a llama?"), std::string::npos);
+#else
+    EXPECT_EQ(r.exit_code, 2);
+    EXPECT_NE(r.err.find("html needs a build with the window"), std::string::npos) << r.err;
+    EXPECT_FALSE(std::filesystem::exists(page));
+#endif
 }
 
 }  // namespace
