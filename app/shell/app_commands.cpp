@@ -43,11 +43,11 @@ void AppUi::add_file_commands() {
     m_commands.add({"file.save_picture", kFile, "Save picture of a panel…", "A panel as PNG, at any size", "", [this](Context) { m_picture.view = "heatmap"; }, have_run});
     m_commands.add({"file.settings", kFile, "Settings…", "Theme, size, colour map", "", [this](Context) { m_settings_open = true; }});
     m_commands.add({"file.quit", kFile, "Quit", "Close the window; settings and layout are kept", "Ctrl+Q", [this](Context) { m_requests.quit = true; }});
-    m_commands.add({"edit.undo", kEdit, "Undo routing change", "Back to the routing rule before this one", "Ctrl+Z",
-                    [this](Context c) { apply_policy(c, *m_history.undo()); }, [this](Seen) { return m_history.can_undo(); }});
-    m_commands.add({"edit.redo", kEdit, "Redo routing change", "Forward again to the routing rule that was undone", "Ctrl+Y Ctrl+Shift+Z",
-                    [this](Context c) { apply_policy(c, *m_history.redo()); }, [this](Seen) { return m_history.can_redo(); }});
-    m_commands.add({"edit.history", kEdit, "History…", "The routing rules you went through, as a list to step through", "Ctrl+H", [this](Context) { m_history_open = true; }});
+    m_commands.add({"edit.undo", kEdit, "Undo", "Takes back the last change of routing, prompt, sampling, texts or what is shown", "Ctrl+Z",
+                    [this](Context c) { go_in_history(c, m_history.now() - 1); }, [this](Seen) { return m_history.can_undo(); }});
+    m_commands.add({"edit.redo", kEdit, "Redo", "Makes the change that was undone again", "Ctrl+Y Ctrl+Shift+Z",
+                    [this](Context c) { go_in_history(c, m_history.now() + 1); }, [this](Seen) { return m_history.can_redo(); }});
+    m_commands.add({"edit.history", kEdit, "History…", "Every change you made, as a list to step through", "Ctrl+H", [this](Context) { m_history_open = true; }});
 }
 
 void AppUi::add_run_commands() {

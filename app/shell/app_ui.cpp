@@ -79,7 +79,7 @@ void AppUi::new_state(const gs::SessionState& state) {
     const bool reading = state.run && state.run->trace.empty() && state.run->phase != gs::RunPhase::kFinished;
     if (!reading) m_what_if.set_run(state.run ? state.run->trace : gs::TraceSnapshot{});
     settle_what_if(state, m_what_if);
-    m_history.observe(state.policy);
+    m_history.observe(state.policy, m_settings, ImGui::IsAnyItemActive() || m_pending_state.has_value());
     const uint64_t run_id = state.run ? state.run->id : 0;
     if (run_id != m_run_id) {  // positions mean other tokens now; layer and expert keep their meaning within a model
         m_selected.token = -1;
@@ -225,24 +225,6 @@ void AppUi::draw_dialogs(ViewContext& context) {
     draw_about(m_about_open);
     if (const std::string id = m_palette.draw(m_commands, context); !id.empty())
         if (const Command* command = m_commands.find(id)) command->run(context);
-}
-
-/// Every routing rule the user went through; a click goes to it, as undo and redo do step by step.
-void AppUi::draw_history(ViewContext& context) {
-    if (!m_history_open) return;
-    if (begin_overlay("History###history", m_history_open, ImGui::GetFontSize() * 26)) {
-        dim_text(fmt::format("Routing changes, newest first. {} goes back, {} forward.", m_commands.keys_of("edit.undo"), m_commands.keys_of("edit.redo")));
-        if (ImGui::BeginChild("###steps", {0, ImGui::GetFrameHeight() * 10}, ImGuiChildFlags_NavFlattened)) {
-            for (size_t i = m_history.steps().size(); i-- > 0;) {
-                const std::string text = fmt::format("{}  {}###step{}", i + 1, m_history.steps()[i].to_text(), i);
-                if (ImGui::Selectable(text.c_str(), i == m_history.now(), 0, {0, ImGui::GetFrameHeight()}) && i != m_history.now())
-                    apply_policy(context, *m_history.go_to(i));
-                tooltip(i == m_history.now() ? "In force" : "Make it the rule in force again: the prompt is run with it");
-            }
-        }
-        ImGui::EndChild();
-    }
-    ImGui::End();
 }
 
 }  // namespace app

@@ -14,7 +14,7 @@
 #include "app/shell/commands.h"
 #include "app/shell/key_list.h"
 #include "app/shell/panel_picture.h"
-#include "app/shell/policy_history.h"
+#include "app/shell/parameter_history.h"
 #include "app/shell/presets.h"
 #include "app/shell/state_line.h"
 #include "app/views/overlays.h"
@@ -89,7 +89,6 @@ private:
     void draw_panels(ViewContext& context);
     void draw_single(ViewContext& context, Panel& panel);
     void draw_dialogs(ViewContext& context);
-    void draw_history(ViewContext& context);
     void build_layout(unsigned dockspace);
     void raise_when_docked();
     void ask_open(const gs::SessionState& state);
@@ -101,6 +100,9 @@ private:
     /// Opens the dialog for a file to write; the name proposes one.
     void ask_save_as(const char* title, const std::string& name);
     void file_chosen(const std::filesystem::path& path);
+    // app_history.cpp
+    void draw_history(ViewContext& context);
+    void go_in_history(ViewContext& context, size_t step);
     // app_save_picture.cpp
     void draw_tab_menu(ViewContext& context, const Panel& panel);
     void draw_picture_dialog(ViewContext& context);
@@ -152,7 +154,7 @@ private:
     Panel* m_single = nullptr;
     Pick m_selected, m_hovered, m_hovered_next;
     WhatIfCache m_what_if;
-    PolicyHistory m_history;
+    ParameterHistory m_history;
     CommandTable m_commands;
     CommandPalette m_palette;
     KeyList m_key_list;

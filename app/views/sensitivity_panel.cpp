@@ -32,7 +32,6 @@ private:
     void react(ViewContext& context, const gs::SensitivityMap& map, const HeatmapHit& hit);
 
     TextChooser m_text;
-    int m_grid = 0;
     std::string m_problem;
     SensitivityQuantity m_quantity = SensitivityQuantity::kKl;
     bool m_log = true, m_table = false;
@@ -49,7 +48,7 @@ void SensitivityPanel::measure(ViewContext& context) {
     if (!m_problem.empty()) return;
     const gs::RouterSpec& router = context.state.model->spec.router;
     std::vector<int> ks = gs::default_k_grid(router);
-    if (m_grid == 1) {
+    if (context.settings.tune.map_every_k) {
         ks.clear();
         for (int k = 1; k <= router.n_experts; ++k) ks.push_back(k);
     }
@@ -59,7 +58,9 @@ void SensitivityPanel::measure(ViewContext& context) {
 void SensitivityPanel::measure_controls(ViewContext& context) {
     m_text.draw(context, "What the map is measured on: a bundled sample, the text of the run on screen, your own, or a file");
     same_line_if_fits(name_combo_width(kGrids));
-    name_combo("###grid", kGrids, m_grid, "Some k: every k of up to 8 experts, else up to the native k, and 1.5, 2 and 4 times it. All k: from 1 to all experts.");
+    int grid = context.settings.tune.map_every_k ? 1 : 0;
+    if (name_combo("###grid", kGrids, grid, "Some k: every k of up to 8 experts, else up to the native k, and 1.5, 2 and 4 times it. All k: from 1 to all experts."))
+        context.settings.tune.map_every_k = grid == 1;
     const bool mapping = context.state.activity == gs::Activity::kMapping;
     same_line_if_fits(icon_button_width("Measure"));
     ImGui::BeginDisabled(!context.state.can_run());

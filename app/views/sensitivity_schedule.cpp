@@ -19,12 +19,10 @@ constexpr const char* kHalves[] = {"figures", "curve"};
 
 }  // namespace
 
-/// A budget that every kind can begin with: what the largest k below the native one costs. A schedule that is there already brings its own.
-void SchedulePane::start_from(const gs::ScheduleResult* checked) {
-    for (int kind = 0; kind < 3; ++kind) m_limits[static_cast<size_t>(kind)] = m_plans.limits(static_cast<gs::BudgetKind>(kind)).start;
-    if (!checked) return;
-    m_kind = static_cast<int>(checked->budget.kind);
-    m_limits[static_cast<size_t>(m_kind)] = checked->budget.limit;
+/// Where nothing was asked for: what the largest k below the native one costs.
+double SchedulePane::limit(const TuneChoice& tune) const {
+    const double asked = tune.limits[static_cast<size_t>(tune.budget)];
+    return asked > 0 ? asked : m_plans.limits(tune.budget).start;
 }
 
 void SchedulePane::follow(ViewContext& context) {
@@ -33,9 +31,14 @@ void SchedulePane::follow(ViewContext& context) {
     if (m_plans.take_new()) {
         m_edits.clear();
         m_checked.clear();
-        start_from(newest.get());
+        context.settings.tune.limits = {};
+        if (newest) {   // a schedule that is there already brings its budget
+            context.settings.tune.budget = newest->budget.kind;
+            context.settings.tune.limits[static_cast<size_t>(newest->budget.kind)] = newest->budget.limit;
+        }
     }
     if (!ready()) return;
+    m_budget = {context.settings.tune.budget, limit(context.settings.tune)};
     if (newest && (m_checked.empty() || m_checked.back() != newest)) m_checked.push_back(newest);
     m_shown = shown();
     m_saver.draw(context);
@@ -52,7 +55,7 @@ const gs::ScheduleResult* SchedulePane::checked_of(const gs::Budget& budget) con
 }
 
 ScheduleShown SchedulePane::shown() const {
-    const gs::Budget limit = budget();
+    const gs::Budget& limit = m_budget;
     ScheduleShown out{.budget = limit, .checked = checked_of(limit), .uniform = gs::best_uniform(m_plans.map(), limit)};
     if (m_edits.now()) {
         out.by_hand = true;
@@ -92,18 +95,19 @@ void SchedulePane::use_keys() {
     if (m_edits.can_redo() && take(ImGuiKey_Y)) m_edits.redo();
 }
 
-void SchedulePane::budget_controls() {
-    name_combo("###budget_kind", kBudgets, m_kind,
+void SchedulePane::budget_controls(TuneChoice& tune) {
+    int index = static_cast<int>(tune.budget);
+    name_combo("###budget_kind", kBudgets, index,
                "KL or perplexity at most: the schedule that reads the fewest weights. Bytes at most: the one with the smallest KL.");
-    const auto kind = static_cast<gs::BudgetKind>(m_kind);
+    const auto kind = tune.budget = static_cast<gs::BudgetKind>(index);
     const SchedulePlans::Limits limits = m_plans.limits(kind);
     const double scale = kind == gs::BudgetKind::kBytes ? 1e6 : 1;
-    double value = m_limits[static_cast<size_t>(m_kind)] / scale, low = limits.low / scale, high = limits.high / scale;
+    double value = limit(tune) / scale, low = limits.low / scale, high = limits.high / scale;
     same_line_if_fits(ImGui::GetFontSize() * 10);
     ImGui::SetNextItemWidth(std::max(ImGui::GetFontSize() * 6, ImGui::GetContentRegionAvail().x));
     const char* const format = kind == gs::BudgetKind::kKl ? "%.4f nats" : kind == gs::BudgetKind::kBytes ? "%.2f MB" : "%.3f";
     const ImGuiSliderFlags flags = kind == gs::BudgetKind::kKl ? ImGuiSliderFlags_Logarithmic | ImGuiSliderFlags_NoRoundToFormat : ImGuiSliderFlags_NoRoundToFormat;
-    if (ImGui::SliderScalar("###budget", ImGuiDataType_Double, &value, &low, &high, format, flags)) m_limits[static_cast<size_t>(m_kind)] = value * scale;
+    if (ImGui::SliderScalar("###budget", ImGuiDataType_Double, &value, &low, &high, format, flags)) tune.limits[static_cast<size_t>(index)] = value * scale;
     tooltip("The budget. Drag it: the line on the map follows, from predictions. Ctrl+click to type a number.");
 }
 
@@ -180,7 +184,7 @@ void SchedulePane::actions(ViewContext& context) {
 }
 
 void SchedulePane::draw(ViewContext& context, ImVec2 room) {
-    budget_controls();
+    budget_controls(context.settings.tune);
     actions(context);
     const float unit = ImGui::GetFontSize(), line = ImGui::GetTextLineHeightWithSpacing();
     const auto left = [&] { return room.y - (ImGui::GetCursorPosY() - ImGui::GetCursorStartPos().y); };

@@ -2,7 +2,6 @@
 // done with the result.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <vector>
 
@@ -32,17 +31,15 @@ public:
     void use_keys();
 
 private:
-    void budget_controls();
+    void budget_controls(TuneChoice& tune);
     void actions(ViewContext& context);
     void edit_buttons();
     void copy_menu(ViewContext& context);
-    void start_from(const gs::ScheduleResult* checked);
     ScheduleShown shown() const;
     const gs::ScheduleResult* checked_of(const gs::Budget& budget) const;
-    gs::Budget budget() const { return {static_cast<gs::BudgetKind>(m_kind), m_limits[static_cast<size_t>(m_kind)]}; }
+    double limit(const TuneChoice& tune) const;
 
-    int m_kind = 0;
-    std::array<double, 3> m_limits{};                      ///< per kind of budget
+    gs::Budget m_budget;                                   ///< of the settings, with the map's own limit where they have none
     SchedulePlans m_plans;
     ScheduleEdits m_edits;
     bool m_edited_last = false;

@@ -39,7 +39,7 @@ private:
 
     TextChooser m_text;
     TextSaver m_saver;
-    int m_grid = 0, m_base = 0, m_shape = 0;
+    int m_shape = 0;
     std::string m_problem;
     bool m_log = false, m_log_chosen = false;              ///< chosen: by the user; until then the figures decide
     int m_k = 0;                                           ///< of the stepper
@@ -53,18 +53,22 @@ void SweepPanel::measure(ViewContext& context) {
     if (!m_problem.empty()) return;
     const gs::RouterSpec& router = context.state.model->spec.router;
     gs::SweepRequest request{.text = text, .text_name = m_text.name(context), .max_tokens = context.settings.measured_text.max_tokens};
-    if (m_grid == 1) request.plan.ks = gs::default_k_grid(router);
-    if (m_base == 1) request.plan.base = gs::with_uniform_k(context.state.policy, router.n_used);
+    if (!context.settings.tune.sweep_every_k) request.plan.ks = gs::default_k_grid(router);
+    if (context.settings.tune.sweep_on_policy) request.plan.base = gs::with_uniform_k(context.state.policy, router.n_used);
     context.session.request_sweep(request);
 }
 
 void SweepPanel::measure_controls(ViewContext& context) {
     m_text.draw(context, "What k is swept on: a bundled sample, the text of the run on screen, your own, or a file");
+    TuneChoice& tune = context.settings.tune;
+    int grid = tune.sweep_every_k ? 0 : 1, base = tune.sweep_on_policy ? 1 : 0;
     same_line_if_fits(name_combo_width(kGrids));
-    name_combo("###grid", kGrids, m_grid, "All k: from 1 to all experts. Some k: every k of up to 8 experts, else up to the native k, and 1.5, 2 and 4 times it.");
+    if (name_combo("###grid", kGrids, grid, "All k: from 1 to all experts. Some k: every k of up to 8 experts, else up to the native k, and 1.5, 2 and 4 times it."))
+        tune.sweep_every_k = grid == 0;
     same_line_if_fits(name_combo_width(kBases) + ImGui::CalcTextSize("on top of").x);
     label("on top of");
-    name_combo("###base", kBases, m_base, "What else routes: the model as trained, or the policy in force with its weight rule, temperatures, masks and forces. k replaces its k in every layer.");
+    if (name_combo("###base", kBases, base, "What else routes: the model as trained, or the policy in force with its weight rule, temperatures, masks and forces. k replaces its k in every layer."))
+        tune.sweep_on_policy = base == 1;
     const bool sweeping = context.state.activity == gs::Activity::kSweeping;
     same_line_if_fits(icon_button_width("Sweep"));
     ImGui::BeginDisabled(!context.state.can_run());

@@ -2,6 +2,7 @@
 // To add one: a file in this folder and a row in view_table.cpp.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -37,6 +38,7 @@ struct StudyChoice {
     std::vector<std::string> left_out;   ///< bundled samples that are not wanted
     std::vector<std::string> files;      ///< texts of the user's own; the file's name without its ending is the domain
     int max_tokens = 512;                ///< of each
+    bool operator==(const StudyChoice&) const = default;
 };
 
 /// Which text the panels that measure use.
@@ -46,9 +48,19 @@ struct TextChoice {
     std::string sample = "prose";        ///< of bundled_text_names()
     std::string own, own_name;           ///< written or pasted; own_name: of the file it came from
     int max_tokens = 256;
+    bool operator==(const TextChoice&) const = default;
 };
 
-/// Kept in the settings file, but for the text that is measured and what belongs to the model that is loaded.
+/// What the measurements of k are asked for.
+struct TuneChoice {
+    bool sweep_every_k = true, map_every_k = false;
+    bool sweep_on_policy = false;        ///< k on top of the policy in force, not of the model as trained
+    gs::BudgetKind budget = gs::BudgetKind::kKl;
+    std::array<double, 3> limits{};      ///< of a schedule, by kind of budget; 0: where the map begins
+    bool operator==(const TuneChoice&) const = default;
+};
+
+/// Kept in the settings file, but for what is measured and what belongs to the model that is loaded. Undone and redone as parameter_history.cpp lists.
 struct ViewSettings {
     Quantity quantity = Quantity::kAppliedWeight;
     TokenColor token_color = TokenColor::kTopExpert;
@@ -64,6 +76,7 @@ struct ViewSettings {
     std::vector<gs::AblatedExpert> ablated;   ///< the set that the ablation panel measures and applies; not kept
     StudyChoice study;
     TextChoice measured_text;
+    TuneChoice tune;
     bool ghosts = true;                    ///< figures of the run or sweep before stay visible, faint
     bool k_hint_done = false;              ///< k was changed once: the first-run hint is no longer needed
 };

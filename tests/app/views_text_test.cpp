@@ -8,7 +8,6 @@
 #include <fstream>
 
 #include "app/shell/app_ui.h"
-#include "app/shell/policy_history.h"
 #include "app/widgets/text_diff.h"
 #include "app/widgets/token_text.h"
 #include "app/widgets/ui_kit.h"
@@ -98,23 +97,6 @@ TEST(TextDiff, OfVeryLongTextsStillFindsCommonEnds) {
     const TextDiff diff = diff_words(a + "end", b + "end");
     EXPECT_EQ(diff.a.front(), (DiffPiece{"start ", false}));
     EXPECT_EQ(diff.a.back(), (DiffPiece{"end", false}));
-}
-
-TEST(PolicyHistory, GoesBackAndForth) {
-    PolicyHistory history;
-    const gs::Policy native, one{.rule = gs::GateRule::kTopK, .k = 1}, two{.rule = gs::GateRule::kTopK, .k = 2};
-    for (const gs::Policy& p : {native, native, one, two}) history.observe(p);
-    EXPECT_FALSE(history.can_redo());
-    EXPECT_EQ(*history.undo(), one);
-    history.observe(two);  // the session has not caught up yet
-    history.observe(one);
-    EXPECT_EQ(*history.undo(), native);
-    history.observe(native);
-    EXPECT_EQ(history.undo(), nullptr);
-    EXPECT_EQ(*history.redo(), one);
-    history.observe(one);
-    history.observe({.rule = gs::GateRule::kHard});  // a new change forgets what was undone
-    EXPECT_FALSE(history.can_redo());
 }
 
 class KindOfFile : public testing::Test {
