@@ -4,6 +4,7 @@
 #include <cfloat>
 #include <vector>
 
+#include "engine/core/utf8.h"
 #include "imgui.h"
 
 namespace app {
@@ -27,7 +28,7 @@ std::string shorten_middle(const std::string& text, float max_px, float font_px)
     if (text_width(text, font_px) <= max_px) return text;
     std::vector<size_t> starts;                                 // of characters
     for (size_t i = 0; i < text.size(); ++i)
-        if ((text[i] & 0xC0) != 0x80) starts.push_back(i);
+        if (gs::starts_character(text[i])) starts.push_back(i);
     starts.push_back(text.size());
     for (size_t kept = starts.size() - 2; kept >= 2; --kept) {
         const size_t left = (kept + 1) / 2, right = kept - left;

@@ -4,33 +4,11 @@
 
 #include <vector>
 
+#include "engine/core/utf8.h"
 #include "imgui.h"
 
 namespace app {
 namespace {
-
-struct Character {
-    uint32_t code = 0;
-    size_t n_bytes = 1;
-    bool valid = false;
-};
-
-/// One character, or the longest prefix of one that is broken (Unicode 15, table 3-7).
-Character next_character(std::string_view text) {
-    const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-    const unsigned lead = at(0);
-    if (lead < 0x80) return {lead, 1, true};
-    const size_t length = lead >= 0xc2 && lead <= 0xdf ? 2 : lead >= 0xe0 && lead <= 0xef ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
-    if (length == 0) return {};
-    uint32_t code = lead & (0x7fu >> length);
-    for (size_t i = 1; i < length; ++i) {
-        if (i >= text.size() || (at(i) & 0xc0u) != 0x80u) return {0, i, false};
-        code = code << 6 | (at(i) & 0x3fu);
-    }
-    const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
-    if (overlong || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return {0, length, false};
-    return {code, length, true};
-}
 
 /// Controls, and everything that hides or reorders text: drawn by its code point.
 bool is_invisible(uint32_t c) {
@@ -44,7 +22,7 @@ const char* mark_or(uint32_t code, const char* mark, const char* fallback) {
     return ImGui::GetFont()->IsGlyphInFont(static_cast<ImWchar>(code)) ? mark : fallback;
 }
 
-void append_visible(std::string& out, std::string_view text, const Character& c) {
+void append_visible(std::string& out, std::string_view text, const gs::Character& c) {
     if (!c.valid) {
         for (size_t i = 0; i < c.n_bytes; ++i) out += fmt::format("<0x{:02X}>", static_cast<unsigned char>(text[i]));
     } else if (c.code == ' ') {
@@ -67,7 +45,7 @@ void append_visible(std::string& out, std::string_view text, const Character& c)
 std::string visible_token(std::string_view bytes) {
     std::string out;
     while (!bytes.empty()) {
-        const Character c = next_character(bytes);
+        const gs::Character c = gs::next_character(bytes);
         append_visible(out, bytes, c);
         bytes.remove_prefix(c.n_bytes);
     }
@@ -78,7 +56,7 @@ std::string short_token(std::string_view bytes, int max_chars) {
     const std::string all = visible_token(bytes);
     std::vector<size_t> starts;
     for (size_t i = 0; i < all.size(); ++i)
-        if ((static_cast<unsigned char>(all[i]) & 0xc0u) != 0x80u) starts.push_back(i);
+        if (gs::starts_character(all[i])) starts.push_back(i);
     const auto n_max = static_cast<size_t>(max_chars < 3 ? 3 : max_chars);
     if (starts.size() <= n_max) return all;
     const size_t head = n_max / 2, tail = n_max - 1 - head;
@@ -88,7 +66,7 @@ std::string short_token(std::string_view bytes, int max_chars) {
 std::string visible_name(std::string_view bytes) {
     std::string out;
     while (!bytes.empty()) {
-        const Character c = next_character(bytes);
+        const gs::Character c = gs::next_character(bytes);
         if (c.valid && c.code == ' ')
             out += ' ';
         else
@@ -107,7 +85,7 @@ std::string hex_bytes(std::string_view bytes) {
 std::string code_points(std::string_view bytes) {
     std::string out;
     while (!bytes.empty()) {
-        const Character c = next_character(bytes);
+        const gs::Character c = gs::next_character(bytes);
         if (!out.empty()) out += ' ';
         out += c.valid ? fmt::format("U+{:04X}", c.code) : "?";
         bytes.remove_prefix(c.n_bytes);

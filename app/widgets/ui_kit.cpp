@@ -7,6 +7,8 @@
 #include <cmath>
 #include <vector>
 
+#include "engine/core/utf8.h"
+
 namespace app {
 
 std::string format_number(double value) {
@@ -46,14 +48,12 @@ std::string format_count(uint64_t n) {
 
 static float text_width(std::string_view text) { return ImGui::CalcTextSize(text.data(), text.data() + text.size()).x; }
 
-static bool starts_character(char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }
-
 std::string fit_text(std::string_view text, float width_px) {
     if (text_width(text) <= width_px) return std::string(text);
     // Characters kept on both sides, found by halving: the width grows with the number kept.
     std::vector<size_t> starts;
     for (size_t i = 0; i < text.size(); ++i)
-        if (starts_character(text[i])) starts.push_back(i);
+        if (gs::starts_character(text[i])) starts.push_back(i);
     const auto cut = [&](size_t n_kept) {
         const size_t head = (n_kept + 1) / 2, tail = n_kept / 2;
         std::string s(text.substr(0, head < starts.size() ? starts[head] : text.size()));

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/core/utf8.h"
 #include "engine/io/npy.h"
 #include "engine/io/trace_schema.h"
 #include "engine/io/trace_tensors.h"
@@ -21,17 +22,6 @@ constexpr Exporter kExporters[] = {
     {"json", "one JSON object: tokens with their experts and weights", json_of},
     {"npz", "NumPy arrays, router logits included", npz_of},
 };
-
-/// Length of the UTF-8 character at `at`, 0 if there is none.
-size_t character_at(std::string_view text, size_t at) {
-    const auto byte = [&](size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
-    const unsigned first = byte(0);
-    const size_t n = first < 0x80 ? 1 : first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3 : first >= 0xF0 && first < 0xF5 ? 4 : 0;
-    for (size_t i = 1; i < n; ++i)
-        if ((byte(i) & 0xC0) != 0x80) return 0;
-    if ((first == 0xE0 && byte(1) < 0xA0) || (first == 0xED && byte(1) > 0x9F) || (first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) > 0x8F)) return 0;
-    return n;
-}
 
 std::string csv_field(std::string_view text) {
     std::string out = "\"";
@@ -93,13 +83,12 @@ const Exporter* exporter_named(std::string_view name) {
 
 std::string printable_utf8(std::string_view bytes) {
     std::string out;
-    for (size_t at = 0; at < bytes.size();) {
-        const size_t n = character_at(bytes, at);
-        if (n == 0)
-            out += fmt::format("\\x{:02X}", static_cast<unsigned char>(bytes[at]));
+    while (!bytes.empty()) {
+        const Character c = next_character(bytes);
+        if (c.valid) out += bytes.substr(0, c.n_bytes);
         else
-            out += bytes.substr(at, n);
-        at += std::max<size_t>(n, 1);
+            for (const char byte : bytes.substr(0, c.n_bytes)) out += fmt::format("\\x{:02X}", static_cast<unsigned char>(byte));
+        bytes.remove_prefix(c.n_bytes);
     }
     return out;
 }
