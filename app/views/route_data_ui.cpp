@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "app/views/pick_card.h"
+#include "app/widgets/stepper.h"
 #include "app/widgets/ui_kit.h"
 
 namespace app {
@@ -69,32 +70,13 @@ void badge_on_line(const ViewContext& context, gs::Provenance provenance) {
     ImGui::EndGroup();
 }
 
-float layer_stepper_width() { return 2 * ImGui::GetFrameHeight() + ImGui::CalcTextSize("layer 888 of 888").x + 2 * ImGui::GetStyle().ItemInnerSpacing.x; }
+static constexpr const char* kWidestLayer = "layer 888 of 888";
+
+float layer_stepper_width() { return stepper_width(kWidestLayer); }
 
 bool layer_stepper(const char* id, const gs::TraceInfo& info, int& moe_layer) {
-    const int before = moe_layer, n = info.n_moe_layers();
-    ImGui::PushID(id);
-    ImGui::BeginGroup();
-    ImGui::BeginDisabled(moe_layer <= 0);
-    if (ImGui::ArrowButton("###previous", ImGuiDir_Left)) --moe_layer;
-    ImGui::EndDisabled();
-    tooltip("Previous MoE layer");
-    ImGui::SameLine(0, ImGui::GetStyle().ItemInnerSpacing.x);
-    const std::string text = fmt::format("layer {} of {}", info.moe_layers[static_cast<size_t>(before)], info.n_layers);
-    const float width = ImGui::CalcTextSize("layer 888 of 888").x, own = ImGui::CalcTextSize(text.c_str()).x, left = ImGui::GetCursorPosX();
-    ImGui::AlignTextToFramePadding();
-    ImGui::SetCursorPosX(left + std::max(0.0f, (width - own) / 2));
-    ImGui::TextUnformatted(text.c_str());
-    ImGui::SameLine(0, 0);
-    ImGui::SetCursorPosX(left + width + ImGui::GetStyle().ItemInnerSpacing.x);
-    ImGui::BeginDisabled(moe_layer + 1 >= n);
-    if (ImGui::ArrowButton("###next", ImGuiDir_Right)) ++moe_layer;
-    ImGui::EndDisabled();
-    tooltip("Next MoE layer");
-    ImGui::EndGroup();
-    ImGui::PopID();
-    moe_layer = std::clamp(moe_layer, 0, n - 1);
-    return moe_layer != before;
+    const std::string now = fmt::format("layer {} of {}", info.moe_layers[static_cast<size_t>(moe_layer)], info.n_layers);
+    return stepper(id, {now, kWidestLayer, "Previous MoE layer", "Next MoE layer"}, info.n_moe_layers(), moe_layer);
 }
 
 float name_combo_width(std::span<const char* const> names) {

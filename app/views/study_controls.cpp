@@ -7,6 +7,7 @@
 
 #include "app/base/texts.h"
 #include "app/views/route_data_ui.h"
+#include "app/widgets/stepper.h"
 #include "app/widgets/token_text.h"
 #include "app/widgets/ui_kit.h"
 
@@ -133,32 +134,12 @@ Pick study_pick(const gs::ExpertStudy& study, const Pick& selected) {
     return pick;
 }
 
-float expert_stepper_width() { return 2 * ImGui::GetFrameHeight() + ImGui::CalcTextSize("expert 888 of 888").x + 2 * ImGui::GetStyle().ItemInnerSpacing.x; }
+static constexpr const char* kWidestExpert = "expert 888 of 888";
+
+float expert_stepper_width() { return stepper_width(kWidestExpert); }
 
 bool expert_stepper(const char* id, int n_experts, int& expert) {
-    const int before = expert;
-    const float gap = ImGui::GetStyle().ItemInnerSpacing.x;
-    ImGui::PushID(id);
-    ImGui::BeginGroup();
-    ImGui::BeginDisabled(expert <= 0);
-    if (ImGui::ArrowButton("###previous", ImGuiDir_Left)) --expert;
-    ImGui::EndDisabled();
-    tooltip("Expert before");
-    ImGui::SameLine(0, gap);
-    const std::string text = fmt::format("expert {} of {}", before, n_experts);
-    const float width = ImGui::CalcTextSize("expert 888 of 888").x, own = ImGui::CalcTextSize(text.c_str()).x, left = ImGui::GetCursorPosX();
-    ImGui::AlignTextToFramePadding();
-    ImGui::SetCursorPosX(left + std::max(0.0f, (width - own) / 2));
-    ImGui::TextUnformatted(text.c_str());
-    ImGui::SameLine(0, 0);
-    ImGui::SetCursorPosX(left + width + gap);
-    ImGui::BeginDisabled(expert + 1 >= n_experts);
-    if (ImGui::ArrowButton("###next", ImGuiDir_Right)) ++expert;
-    ImGui::EndDisabled();
-    tooltip("Expert after");
-    ImGui::EndGroup();
-    ImGui::PopID();
-    return expert != before;
+    return stepper(id, {fmt::format("expert {} of {}", expert, n_experts), kWidestExpert, "Expert before", "Expert after"}, n_experts, expert);
 }
 
 }  // namespace app
