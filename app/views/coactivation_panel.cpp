@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "app/views/coactivation_data.h"
+#include "app/views/job_controls.h"
 #include "app/views/layer_plot.h"
 #include "app/views/route_data.h"
 #include "app/views/route_data_ui.h"
@@ -55,14 +56,8 @@ bool CoActivationPanel::choose_source(ViewContext& context) {
         static constexpr const char* kExplained[] = {"The texts of the study: many tokens, steady figures", "The tokens of the run on screen, or of its what-if"};
         if (segmented("source", kSources, source, kExplained)) m_run_wanted = source == 1;
     } else if (!study) {
-        const bool busy = context.state.activity == gs::Activity::kStudying;
-        ImGui::BeginDisabled(!context.state.can_run());
-        if (icon_button("###study", busy ? Icon::kStop : Icon::kPlay, busy ? "Stop" : "Study texts", false)) {
-            if (busy) context.session.cancel();
-            else start_study(context);
-        }
-        ImGui::EndDisabled();
-        tooltip("The run on screen has few tokens: routes the sample texts too, for steadier figures");
+        if (job_button(context, {gs::Activity::kStudying, "###study", "Study texts", "The run on screen has few tokens: routes the sample texts too, for steadier figures", true, false}))
+            start_study(context);
     } else {
         dim_text("texts studied");
     }

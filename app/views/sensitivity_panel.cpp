@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/job_controls.h"
 #include "app/views/route_data_ui.h"
 #include "app/views/sensitivity_parts.h"
 #include "app/views/sensitivity_schedule.h"
@@ -61,21 +62,10 @@ void SensitivityPanel::measure_controls(ViewContext& context) {
     int grid = context.settings.tune.map_every_k ? 1 : 0;
     if (name_combo("###grid", kGrids, grid, "Some k: every k of up to 8 experts, else up to the native k, and 1.5, 2 and 4 times it. All k: from 1 to all experts."))
         context.settings.tune.map_every_k = grid == 1;
-    const bool mapping = context.state.activity == gs::Activity::kMapping;
     same_line_if_fits(icon_button_width("Measure"));
-    ImGui::BeginDisabled(!context.state.can_run());
-    if (icon_button("###measure", mapping ? Icon::kStop : Icon::kPlay, mapping ? "Stop" : "Measure", !mapping)) {
-        if (mapping)
-            context.session.cancel();
-        else
-            measure(context);
-    }
-    ImGui::EndDisabled();
-    tooltip(context.state.can_run() ? "Changes k in one layer at a time and measures what the text loses against native routing" : "Needs a loaded model");
-    if (mapping) {
-        same_line_if_fits(ImGui::GetFontSize() * 12);
-        ImGui::ProgressBar(static_cast<float>(std::max(context.state.progress, 0.0)), {ImGui::GetFontSize() * 12, 0}, context.state.progress_text.c_str());
-    }
+    if (job_button(context, {gs::Activity::kMapping, "###measure", "Measure", "Changes k in one layer at a time and measures what the text loses against native routing"}))
+        measure(context);
+    job_progress(context, gs::Activity::kMapping);
     if (!m_problem.empty()) caption(m_problem);
 }
 

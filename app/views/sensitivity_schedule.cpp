@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/job_controls.h"
 #include "app/views/policy_edit.h"
 #include "app/views/route_data_ui.h"
 #include "app/widgets/ui_kit.h"
@@ -150,17 +151,10 @@ void SchedulePane::edit_buttons() {
 }
 
 void SchedulePane::actions(ViewContext& context) {
-    const bool checking = context.state.activity == gs::Activity::kScheduling;
-    ImGui::BeginDisabled(!m_shown.planned && !checking);
-    if (icon_button("###check", checking ? Icon::kStop : Icon::kPlay, checking ? "Stop" : "Check by runs", !checking && !m_shown.checked)) {
-        if (checking)
-            context.session.cancel();
-        else
-            context.session.request_schedule(m_shown.budget, m_edits.now() ? *m_edits.now() : std::vector<int>{});
-    }
-    ImGui::EndDisabled();
-    tooltip(m_shown.by_hand ? "Runs the schedule as you made it on the map's text, beside the best single k for the budget"
-                            : "Runs the schedule on the map's text, and its neighbours until the cheapest is found that keeps the budget as measured");
+    const char* const explanation = m_shown.by_hand ? "Runs the schedule as you made it on the map's text, beside the best single k for the budget"
+                                                    : "Runs the schedule on the map's text, and its neighbours until the cheapest is found that keeps the budget as measured";
+    if (job_button(context, {gs::Activity::kScheduling, "###check", "Check by runs", explanation, m_shown.planned.has_value(), !m_shown.checked}))
+        context.session.request_schedule(m_shown.budget, m_edits.now() ? *m_edits.now() : std::vector<int>{});
     const gs::LayerSchedule* schedule = m_shown.schedule();
     const gs::RouterSpec& router = context.state.model->spec.router;
     const gs::SensitivityMap& map = m_plans.map();
@@ -180,7 +174,8 @@ void SchedulePane::actions(ViewContext& context) {
         ImGui::EndPopup();
     }
     if (m_edits.can_undo() || m_edits.can_redo()) edit_buttons();
-    if (checking) ImGui::ProgressBar(static_cast<float>(std::max(context.state.progress, 0.0)), {-1, 0}, context.state.progress_text.c_str());
+    if (context.state.activity == gs::Activity::kScheduling)
+        ImGui::ProgressBar(static_cast<float>(std::max(context.state.progress, 0.0)), {-1, 0}, context.state.progress_text.c_str());
 }
 
 void SchedulePane::draw(ViewContext& context, ImVec2 room) {

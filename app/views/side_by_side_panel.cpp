@@ -6,6 +6,7 @@
 #include "app/base/dense_parent.h"
 #include "app/base/texts.h"
 #include "app/views/dense_fetch.h"
+#include "app/views/job_controls.h"
 #include "app/views/policy_edit.h"
 #include "app/views/route_data_ui.h"
 #include "app/views/views_b.h"
@@ -49,7 +50,6 @@ void SideBySidePanel::controls(ViewContext& context) {
         m_text = prose == m_text_names.end() ? 0 : static_cast<int>(prose - m_text_names.begin());
         if (m_text_names.empty()) m_text_names = {"none"};
     }
-    const bool busy = context.state.activity == gs::Activity::kSideBySide;
     bool has_other = !m_other.empty();
     if (!has_other) has_other = draw_dense_fetch(context);
     label("Other model");
@@ -61,17 +61,9 @@ void SideBySidePanel::controls(ViewContext& context) {
     same_line_if_fits(name_combo_width(names));
     name_combo("###text", names, m_text, "Sample whose perplexity is measured with both, 256 tokens at most");
     same_line_if_fits(icon_button_width("Run both"));
-    ImGui::BeginDisabled(!busy && (!has_other || !context.state.can_run()));
-    if (icon_button("###both", busy ? Icon::kStop : Icon::kPlay, busy ? "Stop" : "Run both", !busy)) {
-        if (busy) context.session.cancel();
-        else run(context);
-    }
-    ImGui::EndDisabled();
-    tooltip(!context.state.can_run() ? "Needs a loaded model" : !has_other ? "Download the dense parent, or name a file" : "Both answer the prompt at the top, one after the other, and score the sample");
-    if (busy) {
-        same_line_if_fits(ImGui::GetFontSize() * 12);
-        ImGui::ProgressBar(static_cast<float>(std::max(context.state.progress, 0.0)), {ImGui::GetFontSize() * 12, 0}, context.state.progress_text.c_str());
-    }
+    if (job_button(context, {gs::Activity::kSideBySide, "###both", "Run both", has_other ? "Both answer the prompt at the top, one after the other, and score the sample" : "Download the dense parent, or name a file", has_other}))
+        run(context);
+    job_progress(context, gs::Activity::kSideBySide);
 }
 
 template <class Text>

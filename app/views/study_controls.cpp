@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "app/base/texts.h"
+#include "app/views/job_controls.h"
 #include "app/views/route_data_ui.h"
 #include "app/widgets/stepper.h"
 #include "app/widgets/token_text.h"
@@ -94,18 +95,9 @@ void draw_study_controls(ViewContext& context) {
     while (length + 1 < static_cast<int>(std::size(kLengthValues)) && kLengthValues[length] < choice.max_tokens) ++length;
     same_line_if_fits(name_combo_width(kLengths));
     if (name_combo("###study_length", kLengths, length, "At most so many tokens of each text. More tokens: steadier figures, longer work.")) choice.max_tokens = kLengthValues[length];
-    const bool busy = context.state.activity == gs::Activity::kStudying;
     same_line_if_fits(icon_button_width("Study"));
-    ImGui::BeginDisabled(!context.state.can_run());
-    if (icon_button("###study", busy ? Icon::kStop : Icon::kPlay, busy ? "Stop" : "Study", !busy)) {
-        if (busy) context.session.cancel();
-        else start_study(context);
-    }
-    ImGui::EndDisabled();
-    tooltip(context.state.can_run() ? "Routes the texts under the policy in force and looks at what every expert is used for" : "Needs a loaded model");
-    if (!busy) return;
-    same_line_if_fits(ImGui::GetFontSize() * 14);
-    ImGui::ProgressBar(static_cast<float>(std::max(context.state.progress, 0.0)), {ImGui::GetFontSize() * 14, 0}, context.state.progress_text.c_str());
+    if (job_button(context, {gs::Activity::kStudying, "###study", "Study", "Routes the texts under the policy in force and looks at what every expert is used for"})) start_study(context);
+    job_progress(context, gs::Activity::kStudying);
 }
 
 bool draw_if_no_study(ViewContext& context, const gs::ExpertStudy* study, const char* needs) {

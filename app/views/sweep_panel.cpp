@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/job_controls.h"
 #include "app/views/policy_edit.h"
 #include "app/views/route_data_ui.h"
 #include "app/views/sweep_parts.h"
@@ -69,21 +70,9 @@ void SweepPanel::measure_controls(ViewContext& context) {
     label("on top of");
     if (name_combo("###base", kBases, base, "What else routes: the model as trained, or the policy in force with its weight rule, temperatures, masks and forces. k replaces its k in every layer."))
         tune.sweep_on_policy = base == 1;
-    const bool sweeping = context.state.activity == gs::Activity::kSweeping;
     same_line_if_fits(icon_button_width("Sweep"));
-    ImGui::BeginDisabled(!context.state.can_run());
-    if (icon_button("###sweep", sweeping ? Icon::kStop : Icon::kPlay, sweeping ? "Stop" : "Sweep", !sweeping)) {
-        if (sweeping)
-            context.session.cancel();
-        else
-            measure(context);
-    }
-    ImGui::EndDisabled();
-    tooltip(context.state.can_run() ? "Runs the text under every k and measures it against native routing" : "Needs a loaded model");
-    if (sweeping) {
-        same_line_if_fits(ImGui::GetFontSize() * 12);
-        ImGui::ProgressBar(static_cast<float>(std::max(context.state.progress, 0.0)), {ImGui::GetFontSize() * 12, 0}, context.state.progress_text.c_str());
-    }
+    if (job_button(context, {gs::Activity::kSweeping, "###sweep", "Sweep", "Runs the text under every k and measures it against native routing"})) measure(context);
+    job_progress(context, gs::Activity::kSweeping);
     if (!m_problem.empty()) caption(m_problem);
 }
 
