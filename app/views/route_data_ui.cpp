@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -99,6 +100,19 @@ bool name_combo(const char* id, std::span<const char* const> names, int& index, 
         if (i == index) ImGui::SetItemDefaultFocus();
     }
     ImGui::EndCombo();
+    return changed;
+}
+
+static constexpr const char* kLengths[] = {"128 tokens", "256 tokens", "512 tokens", "1024 tokens", "2048 tokens"};
+static constexpr int kLengthValues[] = {128, 256, 512, 1024, 2048};
+
+float text_length_combo_width() { return name_combo_width(kLengths); }
+
+bool text_length_combo(const char* id, int& max_tokens, const char* explanation) {
+    const auto above = std::upper_bound(std::begin(kLengthValues), std::end(kLengthValues), max_tokens);
+    int index = std::max(0, static_cast<int>(above - std::begin(kLengthValues)) - 1);
+    const bool changed = name_combo(id, kLengths, index, explanation);
+    if (changed) max_tokens = kLengthValues[index];
     return changed;
 }
 

@@ -28,6 +28,9 @@ float layer_stepper_width();
 /// Combo over fixed names at a width that fits the longest. True when it changed.
 bool name_combo(const char* id, std::span<const char* const> names, int& index, const char* explanation);
 float name_combo_width(std::span<const char* const> names);
+/// Combo over how much of a text is measured at most, in tokens. True when it changed.
+bool text_length_combo(const char* id, int& max_tokens, const char* explanation);
+float text_length_combo_width();
 /// "both", "prefill", "decode" as joined buttons over ViewSettings::phase.
 void phase_buttons(ViewContext& context);
 float phase_buttons_width();

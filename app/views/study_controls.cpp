@@ -15,9 +15,6 @@
 namespace app {
 namespace {
 
-constexpr const char* kLengths[] = {"128 tokens", "256 tokens", "512 tokens", "1024 tokens", "2048 tokens"};
-constexpr int kLengthValues[] = {128, 256, 512, 1024, 2048};
-
 bool is_left_out(const StudyChoice& choice, const std::string& name) {
     return std::find(choice.left_out.begin(), choice.left_out.end(), name) != choice.left_out.end();
 }
@@ -91,10 +88,8 @@ void draw_study_controls(ViewContext& context) {
         text_menu(context);
         ImGui::EndPopup();
     }
-    int length = 0;
-    while (length + 1 < static_cast<int>(std::size(kLengthValues)) && kLengthValues[length] < choice.max_tokens) ++length;
-    same_line_if_fits(name_combo_width(kLengths));
-    if (name_combo("###study_length", kLengths, length, "At most so many tokens of each text. More tokens: steadier figures, longer work.")) choice.max_tokens = kLengthValues[length];
+    same_line_if_fits(text_length_combo_width());
+    text_length_combo("###study_length", choice.max_tokens, "At most so many tokens of each text. More tokens: steadier figures, longer work.");
     same_line_if_fits(icon_button_width("Study"));
     if (job_button(context, {gs::Activity::kStudying, "###study", "Study", "Routes the texts under the policy in force and looks at what every expert is used for"})) start_study(context);
     job_progress(context, gs::Activity::kStudying);

@@ -11,9 +11,6 @@
 namespace app {
 namespace {
 
-constexpr const char* kLengths[] = {"128 tokens", "256 tokens", "512 tokens", "1024 tokens", "2048 tokens"};
-constexpr int kLengthValues[] = {128, 256, 512, 1024, 2048};
-
 using Source = TextChoice::Source;
 
 }  // namespace
@@ -89,12 +86,8 @@ void TextChooser::draw(ViewContext& context, const char* explanation) {
     }
     edit_popup(context);
     open_file(context);
-    int length = 0;
-    for (int i = 0; i < static_cast<int>(std::size(kLengthValues)); ++i)
-        if (kLengthValues[i] <= choice.max_tokens) length = i;
-    same_line_if_fits(name_combo_width(kLengths));
-    if (name_combo("###length", kLengths, length, "At most so many tokens from the beginning of the text. More tokens: steadier figures, longer work."))
-        choice.max_tokens = kLengthValues[length];
+    same_line_if_fits(text_length_combo_width());
+    text_length_combo("###length", choice.max_tokens, "At most so many tokens from the beginning of the text. More tokens: steadier figures, longer work.");
 }
 
 }  // namespace app
