@@ -6,6 +6,7 @@
 
 #include "app/base/sheets.h"
 #include "app/views/dense_fetch.h"
+#include "app/views/figure_rows.h"
 #include "app/views/policy_edit.h"
 #include "app/views/route_data_ui.h"
 #include "app/views/views_b.h"
@@ -52,18 +53,6 @@ double mean_experts(const gs::ModelSpec& spec, const gs::Policy& policy) {
     return sum / static_cast<double>(spec.moe_layers.size());
 }
 
-template <class Text>
-void cost_row(const char* name, const char* explanation, const std::vector<Column>& columns, Text text) {
-    ImGui::TableNextRow();
-    ImGui::TableNextColumn();
-    dim_text(name);
-    tooltip(explanation);
-    for (const Column& c : columns) {
-        ImGui::TableNextColumn();
-        ImGui::TextUnformatted(text(c.cost).c_str());
-    }
-}
-
 std::string params(double n) { return format_count(static_cast<uint64_t>(std::max(n, 0.0))); }
 std::string gflop(double flops) { return fmt::format("{} GFLOP", format_number(flops / 1e9)); }
 
@@ -95,13 +84,13 @@ void CostPanel::model(ViewContext& context) {
         ImGui::TextUnformatted(fit_text(c.name, ImGui::GetContentRegionAvail().x).c_str());
         tooltip(c.explanation);
     }
-    cost_row("parameters", "All weights", columns, [](const gs::TokenCost& c) { return params(c.total_params); });
-    cost_row("active", "Weights that one token uses; with the model's own k the figure of `gatescope info`", columns, [](const gs::TokenCost& c) { return params(c.active_params); });
-    cost_row("operations", "2 for every active weight (an embedding that is only looked up left out), and attention", columns, [](const gs::TokenCost& c) { return gflop(c.flops()); });
-    cost_row("  attention", "Per layer 2 · heads · (dk + dv) · tokens seen", columns, [](const gs::TokenCost& c) { return gflop(c.flops_attention); });
-    cost_row("bytes read", "By one decoded token: weights as stored, and keys and values of the context", columns, [](const gs::TokenCost& c) { return format_bytes(c.bytes()); });
-    cost_row("  cache", "Keys and values of the context", columns, [](const gs::TokenCost& c) { return format_bytes(c.bytes_cache); });
-    cost_row("memory", "All weights and the cache: an MoE must sit in memory whole", columns, [](const gs::TokenCost& c) { return format_bytes(c.memory()); });
+    figure_row("parameters", "All weights", columns, [](const Column& c) { return params(c.cost.total_params); });
+    figure_row("active", "Weights that one token uses; with the model's own k the figure of `gatescope info`", columns, [](const Column& c) { return params(c.cost.active_params); });
+    figure_row("operations", "2 for every active weight (an embedding that is only looked up left out), and attention", columns, [](const Column& c) { return gflop(c.cost.flops()); });
+    figure_row("  attention", "Per layer 2 · heads · (dk + dv) · tokens seen", columns, [](const Column& c) { return gflop(c.cost.flops_attention); });
+    figure_row("bytes read", "By one decoded token: weights as stored, and keys and values of the context", columns, [](const Column& c) { return format_bytes(c.cost.bytes()); });
+    figure_row("  cache", "Keys and values of the context", columns, [](const Column& c) { return format_bytes(c.cost.bytes_cache); });
+    figure_row("memory", "All weights and the cache: an MoE must sit in memory whole", columns, [](const Column& c) { return format_bytes(c.cost.memory()); });
     ImGui::EndTable();
     caption("Computed from the model's shapes and types; nothing is measured here.");
 }

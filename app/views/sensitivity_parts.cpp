@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/figure_rows.h"
 #include "app/views/route_data_ui.h"
 #include "app/widgets/hover_card.h"
 #include "app/widgets/ui_kit.h"
@@ -44,18 +45,6 @@ std::vector<Figures> columns_of(const gs::SensitivityMap& map, const ScheduleSho
 std::string saved(double bytes, double of) {
     const double share = 1 - bytes / of;
     return std::abs(share) < 5e-5 ? "0 %" : fmt::format("{}{}", share > 0 ? "" : "−", format_percent(std::abs(share)));
-}
-
-template <class Text>
-void figure_row(const char* name, const char* explanation, const std::vector<Figures>& columns, Text text) {
-    ImGui::TableNextRow();
-    ImGui::TableNextColumn();
-    dim_text(name);
-    tooltip(explanation);
-    for (const Figures& f : columns) {
-        ImGui::TableNextColumn();
-        ImGui::TextUnformatted(text(f).c_str());
-    }
 }
 
 ImPlotSpec style(ImU32 packed, float weight, ImPlotMarker marker = ImPlotMarker_None, float marker_size = 0) {

@@ -6,6 +6,7 @@
 #include "app/base/dense_parent.h"
 #include "app/base/texts.h"
 #include "app/views/dense_fetch.h"
+#include "app/views/figure_rows.h"
 #include "app/views/job_controls.h"
 #include "app/views/policy_edit.h"
 #include "app/views/route_data_ui.h"
@@ -66,30 +67,19 @@ void SideBySidePanel::controls(ViewContext& context) {
     job_progress(context, gs::Activity::kSideBySide);
 }
 
-template <class Text>
-void row(const char* name, const char* explanation, const gs::SideBySide& s, Text text) {
-    ImGui::TableNextRow();
-    ImGui::TableNextColumn();
-    dim_text(name);
-    tooltip(explanation);
-    for (const gs::SideModel* m : {&s.a, &s.b}) {
-        ImGui::TableNextColumn();
-        ImGui::TextUnformatted(text(*m).c_str());
-    }
-}
-
 void SideBySidePanel::figures(const gs::SideBySide& s) const {
     constexpr ImGuiTableFlags kFlags = ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_SizingStretchProp | ImGuiTableFlags_BordersInnerV;
     if (!ImGui::BeginTable("###figures", 3, kFlags)) return;
-    row("model", "Name in the file", s, [](const gs::SideModel& m) { return m.card.spec.name; });
-    row("kind", "Experts a token uses, of how many", s, [](const gs::SideModel& m) {
-        return m.card.total_params == 0 ? "–" : m.card.spec.is_moe() ? fmt::format("MoE, {} of {} experts", m.card.spec.router.n_used, m.card.spec.router.n_experts) : std::string("dense");
+    const gs::SideModel* const models[] = {&s.a, &s.b};
+    figure_row("model", "Name in the file", models, [](const gs::SideModel* m) { return m->card.spec.name; });
+    figure_row("kind", "Experts a token uses, of how many", models, [](const gs::SideModel* m) {
+        return m->card.total_params == 0 ? "–" : m->card.spec.is_moe() ? fmt::format("MoE, {} of {} experts", m->card.spec.router.n_used, m->card.spec.router.n_experts) : std::string("dense");
     });
-    row("parameters", "In all; active for one token", s, [](const gs::SideModel& m) { return fmt::format("{}; active {}", format_count(m.card.total_params), format_count(m.card.active_params)); });
-    row("weights read", "Bytes that one decoded token reads, mean over the answer", s, [](const gs::SideModel& m) { return m.bytes_per_token > 0 ? format_bytes(m.bytes_per_token) : "–"; });
-    row("tokens/s", "Decoded, measured here and now; one model at a time", s, [](const gs::SideModel& m) { return m.timings.decode_seconds > 0 ? format_number(m.timings.decode_tokens_per_s()) : "–"; });
-    row("perplexity", "Per token: compares only where both cut text into the same tokens", s, [](const gs::SideModel& m) { return m.n_scored > 0 ? format_number(m.perplexity) : "–"; });
-    row("bits per byte", "Of the text: compares models with any tokenizer", s, [](const gs::SideModel& m) { return m.n_scored > 0 ? format_number(m.bits_per_byte) : "–"; });
+    figure_row("parameters", "In all; active for one token", models, [](const gs::SideModel* m) { return fmt::format("{}; active {}", format_count(m->card.total_params), format_count(m->card.active_params)); });
+    figure_row("weights read", "Bytes that one decoded token reads, mean over the answer", models, [](const gs::SideModel* m) { return m->bytes_per_token > 0 ? format_bytes(m->bytes_per_token) : "–"; });
+    figure_row("tokens/s", "Decoded, measured here and now; one model at a time", models, [](const gs::SideModel* m) { return m->timings.decode_seconds > 0 ? format_number(m->timings.decode_tokens_per_s()) : "–"; });
+    figure_row("perplexity", "Per token: compares only where both cut text into the same tokens", models, [](const gs::SideModel* m) { return m->n_scored > 0 ? format_number(m->perplexity) : "–"; });
+    figure_row("bits per byte", "Of the text: compares models with any tokenizer", models, [](const gs::SideModel* m) { return m->n_scored > 0 ? format_number(m->bits_per_byte) : "–"; });
     ImGui::EndTable();
 }
 
