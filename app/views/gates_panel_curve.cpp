@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/plot_style.h"
 #include "app/widgets/hover_card.h"
 #include "app/widgets/ui_kit.h"
 #include "app/widgets/value_axis.h"
@@ -12,18 +13,6 @@
 
 namespace app {
 namespace {
-
-ImVec4 color(ImU32 packed) { return ImGui::ColorConvertU32ToFloat4(packed); }
-
-ImPlotSpec line_style(ImU32 packed, float weight, ImPlotMarker marker = ImPlotMarker_None, float marker_size = 0) {
-    ImPlotSpec spec;
-    spec.LineColor = color(packed);
-    spec.LineWeight = weight;
-    spec.Marker = marker;
-    spec.MarkerSize = marker_size;
-    spec.MarkerFillColor = spec.MarkerLineColor = color(packed);
-    return spec;
-}
 
 /// Errors may be infinite (‖y‖ = 0): those points do not stretch the axis.
 double highest_finite(const std::vector<double>& values) {
@@ -58,15 +47,15 @@ void plot_lines(const ViewContext& context, const GateData& data, const GateCurv
     const float weight = std::max(1.0f, unit / 8), marker = curve.k.size() <= 40 ? unit / 5 : 0;
     const ImU32 second = pinned_color(0);
     const double native = data.native_k;
-    ImPlot::PlotInfLines("k as trained", &native, 1, line_style(context.theme.text_dim, weight));
+    ImPlot::PlotInfLines("k as trained", &native, 1, plot_style(context.theme.text_dim, weight));
     if (!curve.has_errors() && ghost) {
-        plot("vs soft, before###ghost0", ghost->k, ghost->error_vs_soft, line_style(with_alpha(context.theme.accent, 0.35f), weight));
-        plot("vs native, before###ghost1", ghost->k, ghost->error_vs_native, line_style(with_alpha(second, 0.35f), weight));
+        plot("vs soft, before###ghost0", ghost->k, ghost->error_vs_soft, plot_style(with_alpha(context.theme.accent, 0.35f), weight));
+        plot("vs native, before###ghost1", ghost->k, ghost->error_vs_native, plot_style(with_alpha(second, 0.35f), weight));
     } else if (curve.has_errors()) {
-        plot("vs soft", curve.k, curve.error_vs_soft, line_style(context.theme.accent, weight, marker > 0 ? ImPlotMarker_Circle : ImPlotMarker_None, marker));
-        plot("vs native", curve.k, curve.error_vs_native, line_style(second, weight, marker > 0 ? ImPlotMarker_Square : ImPlotMarker_None, marker));
+        plot("vs soft", curve.k, curve.error_vs_soft, plot_style(context.theme.accent, weight, marker > 0 ? ImPlotMarker_Circle : ImPlotMarker_None, marker));
+        plot("vs native", curve.k, curve.error_vs_native, plot_style(second, weight, marker > 0 ? ImPlotMarker_Square : ImPlotMarker_None, marker));
     } else {
-        plot("preference kept", curve.k, curve.kept, line_style(context.theme.accent, weight, marker > 0 ? ImPlotMarker_Circle : ImPlotMarker_None, marker));
+        plot("preference kept", curve.k, curve.kept, plot_style(context.theme.accent, weight, marker > 0 ? ImPlotMarker_Circle : ImPlotMarker_None, marker));
     }
 }
 

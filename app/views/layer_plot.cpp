@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/plot_style.h"
 #include "app/widgets/table_view.h"
 #include "app/widgets/ui_kit.h"
 #include "implot.h"
@@ -12,15 +13,8 @@
 namespace app {
 namespace {
 
-ImPlotSpec line_style(ImU32 packed, float weight) {
-    ImPlotSpec spec;
-    spec.LineColor = spec.FillColor = spec.MarkerFillColor = spec.MarkerLineColor = ImGui::ColorConvertU32ToFloat4(packed);
-    spec.LineWeight = weight;
-    return spec;
-}
-
 void draw_layer_line(const char* id, double layer, ImU32 color, float weight) {
-    ImPlot::PlotInfLines(id, &layer, 1, line_style(color, weight));
+    ImPlot::PlotInfLines(id, &layer, 1, plot_style(color, weight));
 }
 
 double highest(std::span<const LayerCurve> curves) {
@@ -56,11 +50,11 @@ LayerPlotHit draw_layer_plot(const char* id, const ViewContext& context, const L
         for (const LayerCurve& c : input.curves) {
             const int n = static_cast<int>(c.values.size());
             if (!c.low.empty()) {
-                ImPlotSpec band = line_style(c.color, 0);
+                ImPlotSpec band = plot_style(c.color, 0);
                 band.FillAlpha = 0.45f;
                 ImPlot::PlotShaded(("##band" + c.name).c_str(), x.data(), c.low.data(), c.high.data(), n, band);
             }
-            ImPlotSpec line = line_style(c.color, weight);
+            ImPlotSpec line = plot_style(c.color, weight);
             if (n == 1) line.Marker = ImPlotMarker_Circle;   // one layer is no line
             ImPlot::PlotLine(c.name.c_str(), x.data(), c.values.data(), n, line);
         }

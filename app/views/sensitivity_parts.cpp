@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "app/views/figure_rows.h"
+#include "app/views/plot_style.h"
 #include "app/views/route_data_ui.h"
 #include "app/widgets/hover_card.h"
 #include "app/widgets/ui_kit.h"
@@ -45,16 +46,6 @@ std::vector<Figures> columns_of(const gs::SensitivityMap& map, const ScheduleSho
 std::string saved(double bytes, double of) {
     const double share = 1 - bytes / of;
     return std::abs(share) < 5e-5 ? "0 %" : fmt::format("{}{}", share > 0 ? "" : "−", format_percent(std::abs(share)));
-}
-
-ImPlotSpec style(ImU32 packed, float weight, ImPlotMarker marker = ImPlotMarker_None, float marker_size = 0) {
-    const ImVec4 color = ImGui::ColorConvertU32ToFloat4(packed);
-    ImPlotSpec spec;
-    spec.LineColor = spec.MarkerFillColor = spec.MarkerLineColor = color;
-    spec.LineWeight = weight;
-    spec.Marker = marker;
-    spec.MarkerSize = marker_size;
-    return spec;
 }
 
 /// The same figures, a row for each policy: low, where there is more width than height.
@@ -161,14 +152,14 @@ void draw_schedule_curve(const ViewContext& context, const SchedulePlans& plans,
         ImPlot::SetupAxisLimits(ImAxis_X1, *low_x - margin_x, *high_x + margin_x, ImPlotCond_Always);
         ImPlot::SetupAxisLimits(ImAxis_Y1, *low_y - margin_y, *high_y + margin_y, ImPlotCond_Always);
         ImPlot::SetupLegend(ImPlotLocation_NorthEast, ImPlotLegendFlags_NoMenus | ImPlotLegendFlags_NoButtons);
-        ImPlot::PlotLine("one k for all", uniform_x.data(), uniform_y.data(), static_cast<int>(uniform_x.size()), style(pinned_color(0), weight, ImPlotMarker_Square, marker));
-        ImPlot::PlotLine("by layer, predicted", x.data(), y.data(), static_cast<int>(x.size()), style(context.theme.accent, weight));
+        ImPlot::PlotLine("one k for all", uniform_x.data(), uniform_y.data(), static_cast<int>(uniform_x.size()), plot_style(pinned_color(0), weight, ImPlotMarker_Square, marker));
+        ImPlot::PlotLine("by layer, predicted", x.data(), y.data(), static_cast<int>(x.size()), plot_style(context.theme.accent, weight));
         if (!run_x.empty())
-            ImPlot::PlotScatter("by layer, run", run_x.data(), run_y.data(), static_cast<int>(run_x.size()), style(context.theme.selection, weight, ImPlotMarker_Circle, marker));
-        if (!hand_x.empty()) ImPlot::PlotScatter("by hand, predicted", hand_x.data(), hand_y.data(), 1, style(context.theme.what_if, weight, ImPlotMarker_Diamond, marker * 1.3f));
+            ImPlot::PlotScatter("by layer, run", run_x.data(), run_y.data(), static_cast<int>(run_x.size()), plot_style(context.theme.selection, weight, ImPlotMarker_Circle, marker));
+        if (!hand_x.empty()) ImPlot::PlotScatter("by hand, predicted", hand_x.data(), hand_y.data(), 1, plot_style(context.theme.what_if, weight, ImPlotMarker_Diamond, marker * 1.3f));
         const bool across = kind != gs::BudgetKind::kBytes;
         const double limit = across ? shown.budget.limit : shown.budget.limit / kMB;
-        ImPlotSpec line = style(context.theme.text_dim, weight);
+        ImPlotSpec line = plot_style(context.theme.text_dim, weight);
         if (across) line.Flags = ImPlotInfLinesFlags_Horizontal;
         ImPlot::PlotInfLines("budget", &limit, 1, line);
         ImPlot::EndPlot();

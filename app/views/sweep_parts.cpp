@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/plot_style.h"
 #include "app/widgets/hover_card.h"
 #include "app/widgets/ui_kit.h"
 #include "implot.h"
@@ -13,16 +14,6 @@ namespace app {
 namespace {
 
 constexpr float kFaint = 0.4f;
-
-ImPlotSpec style(ImU32 packed, float weight, ImPlotMarker marker = ImPlotMarker_None, float marker_size = 0) {
-    const ImVec4 color = ImGui::ColorConvertU32ToFloat4(packed);
-    ImPlotSpec spec;
-    spec.LineColor = spec.FillColor = spec.MarkerFillColor = spec.MarkerLineColor = color;
-    spec.LineWeight = weight;
-    spec.Marker = marker;
-    spec.MarkerSize = marker_size;
-    return spec;
-}
 
 void line(const char* id, const SweepCurve& curve, const ImPlotSpec& spec) {
     if (!curve.empty()) ImPlot::PlotLine(id, curve.k.data(), curve.value.data(), static_cast<int>(curve.k.size()), spec);
@@ -59,7 +50,7 @@ void plot_points(const ViewContext& context, const SweepShown& shown, SweepFigur
         const double k = s.policy.k, value = sweep_value(s, figure);
         const bool lit = static_cast<int>(i) == shown.row;
         if (!std::isfinite(value) || (n > 40 && !lit)) continue;
-        ImPlotSpec spec = style(lit ? context.theme.selection : context.theme.accent, std::max(1.0f, unit / 10), ImPlotMarker_Circle, lit ? unit * 0.34f : unit * 0.22f);
+        ImPlotSpec spec = plot_style(lit ? context.theme.selection : context.theme.accent, std::max(1.0f, unit / 10), ImPlotMarker_Circle, lit ? unit * 0.34f : unit * 0.22f);
         if (is_partial(shown, s)) spec.MarkerFillColor = ImGui::ColorConvertU32ToFloat4(context.theme.track);
         ImPlot::PlotScatter("###point", &k, &value, 1, spec);
     }
@@ -68,22 +59,22 @@ void plot_points(const ViewContext& context, const SweepShown& shown, SweepFigur
 void plot_lines(const ViewContext& context, const SweepShown& shown, const FigureCurves& curves, float unit) {
     const float weight = std::max(1.0f, unit / 8);
     const double native = shown.sweep.native_k;
-    ImPlot::PlotInfLines("###native", &native, 1, style(context.theme.text_dim, std::max(1.0f, unit / 12)));
+    ImPlot::PlotInfLines("###native", &native, 1, plot_style(context.theme.text_dim, std::max(1.0f, unit / 12)));
     if (shown.row >= 0) {
         const double k = shown.sweep.rows[static_cast<size_t>(shown.row)].policy.k;
-        ImPlot::PlotInfLines("###lit", &k, 1, style(with_alpha(context.theme.hover, 0.6f), std::max(1.0f, unit / 12)));
+        ImPlot::PlotInfLines("###lit", &k, 1, plot_style(with_alpha(context.theme.hover, 0.6f), std::max(1.0f, unit / 12)));
     }
-    for (const SweepCurve& layer : curves.layers) line("###layer", layer, style(with_alpha(context.theme.accent, curves.layers.size() > 12 ? 0.22f : 0.35f), 1));
+    for (const SweepCurve& layer : curves.layers) line("###layer", layer, plot_style(with_alpha(context.theme.accent, curves.layers.size() > 12 ? 0.22f : 0.35f), 1));
     const SweepCurve& main = curves.main;
     if (main.k.size() > 1) {
-        ImPlotSpec band = style(context.theme.accent, 0);
+        ImPlotSpec band = plot_style(context.theme.accent, 0);
         band.FillAlpha = 0.22f;
         ImPlot::PlotShaded("###band", main.k.data(), main.low.data(), main.high.data(), static_cast<int>(main.k.size()), band);
     }
-    line("###ghost", curves.ghost, style(with_alpha(context.theme.text, kFaint), weight, ImPlotMarker_Square, unit * 0.15f));
-    line("###main", main, style(context.theme.accent, weight));
+    line("###ghost", curves.ghost, plot_style(with_alpha(context.theme.text, kFaint), weight, ImPlotMarker_Square, unit * 0.15f));
+    line("###main", main, plot_style(context.theme.accent, weight));
     const int picked = context.hovered.moe_layer >= 0 ? context.hovered.moe_layer : context.selected.moe_layer;
-    if (picked >= 0 && picked < static_cast<int>(curves.layers.size())) line("###picked", curves.layers[static_cast<size_t>(picked)], style(context.theme.selection, weight));
+    if (picked >= 0 && picked < static_cast<int>(curves.layers.size())) line("###picked", curves.layers[static_cast<size_t>(picked)], plot_style(context.theme.selection, weight));
 }
 
 /// Words on the native line, where they fit beside it; at the end of it where the curve is not.
