@@ -19,7 +19,6 @@
 
 namespace app {
 
-/// What a heatmap shows. Column-major growth: columns are appended (tokens), rows are fixed.
 /// Columns that the engine may have written into memory of the device that draws (engine/routing/shared_routing.h): the positions of a run at one MoE layer.
 struct HeatmapOnDevice {
     uint64_t run = 0;
@@ -27,6 +26,7 @@ struct HeatmapOnDevice {
     int moe_layer = 0;
 };
 
+/// What a heatmap shows. Column-major growth: columns are appended (tokens), rows are fixed.
 struct HeatmapInput {
     int n_cols = 0, n_rows = 0;
     /// Fills out[n_rows] of one column: called only for columns that are new or whose revision changed. NaN: no value (hatched).

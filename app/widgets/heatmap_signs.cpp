@@ -7,6 +7,8 @@
 namespace app {
 namespace {
 
+constexpr float kSmallestSignedCellPx = 6;                     // cells under this size, at scale 1, carry no sign
+
 /// Dark under bright: readable on every colour of every map.
 void line(ImDrawList& list, ImVec2 a, ImVec2 b, ImU32 color, float px) {
     list.AddLine(a, b, IM_COL32(0, 0, 0, 190), 3.2f * px);
@@ -32,10 +34,9 @@ void draw_sign(ImDrawList& list, ImVec2 low, ImVec2 high, uint8_t signs, ImU32 c
 
 }  // namespace
 
-bool carries_signs(const HeatmapAxis& cols, const HeatmapAxis& rows, float px) { return std::min(cols.cell_px(), rows.cell_px()) >= kSmallestSignedCellPx * px; }
-
-void draw_signs(const HeatmapInput& input, const HeatmapAxis& cols, const HeatmapAxis& rows, bool swapped, float px, ImDrawList& list) {
-    if (!input.fill_signs || !carries_signs(cols, rows, px)) return;
+void draw_signs(const HeatmapPlot& plot, const HeatmapInput& input, ImDrawList& list) {
+    const HeatmapAxis &cols = plot.cols, &rows = plot.rows;
+    if (!input.fill_signs || std::min(cols.cell_px(), rows.cell_px()) < kSmallestSignedCellPx * plot.px) return;
     std::vector<uint8_t> signs(static_cast<size_t>(std::max(input.n_rows, 0)));
     for (int col = cols.begin(); col < cols.end(); ++col) {
         std::fill(signs.begin(), signs.end(), uint8_t{0});
@@ -43,9 +44,8 @@ void draw_signs(const HeatmapInput& input, const HeatmapAxis& cols, const Heatma
         for (int row = rows.begin(); row < rows.end(); ++row) {
             const uint8_t sign = signs[static_cast<size_t>(row)];
             if (sign == 0) continue;
-            ImVec2 low(cols.to_px(col), rows.to_px(row)), high(cols.to_px(col + 1), rows.to_px(row + 1));
-            if (swapped) std::swap(low.x, low.y), std::swap(high.x, high.y);
-            draw_sign(list, low, high, sign, input.sign_color, px);
+            const ImRect cell = plot.cell_rect(col, row);
+            draw_sign(list, cell.Min, cell.Max, sign, input.sign_color, plot.px);
         }
     }
 }

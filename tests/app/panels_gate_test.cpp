@@ -191,12 +191,13 @@ TEST(ChoiceSigns, AreDrawnWhereCellsAreLargeAndCanBeSwitchedOff) {
     int n_asked = 0;
     HeatmapInput input{.n_cols = 100000, .n_rows = 128};
     input.fill_signs = [&](int, std::span<uint8_t>) { ++n_asked; };
-    const HeatmapAxis cols{0, 100000, 0, 1000, 100000}, rows{0, 128, 0, 600, 128};
+    HeatmapPlot plot{.cols = {0, 100000, 0, 1000, 100000}, .rows = {0, 128, 0, 600, 128}};
     ImDrawList list(ImGui::GetDrawListSharedData());
-    draw_signs(input, cols, rows, false, 1, list);
+    draw_signs(plot, input, list);
     EXPECT_EQ(n_asked, 0);
-    const HeatmapAxis near_cols{500, 50, 0, 1000, 100000}, near_rows{0, 40, 0, 600, 128};
-    draw_signs(input, near_cols, near_rows, false, 1, list);
+    plot.cols = {500, 50, 0, 1000, 100000};
+    plot.rows = {0, 40, 0, 600, 128};
+    draw_signs(plot, input, list);
     EXPECT_EQ(n_asked, 50) << "those in sight";
 }
 
