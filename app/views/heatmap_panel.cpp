@@ -9,11 +9,11 @@
 #include "app/views/chart_tables.h"
 #include "app/views/choice_signs.h"
 #include "app/views/heatmap_panel_card.h"
+#include "app/views/heatmap_panel_controls.h"
 #include "app/views/heatmap_panel_picture.h"
 #include "app/views/pick_card.h"
 #include "app/views/route_data_ui.h"
 #include "app/views/views_b.h"
-#include "app/widgets/hover_card.h"
 #include "app/widgets/token_text.h"
 #include "app/widgets/ui_kit.h"
 
@@ -28,10 +28,6 @@ public:
 
 private:
     PictureSpec spec(const ViewContext& context, const Pick& pick) const;
-    void toolbar(ViewContext& context, Pick& pick);
-    void quantity_controls(ViewContext& context);
-    void color_controls(ViewContext& context);
-    void sign_controls(ViewContext& context);
     HeatmapInput signed_input(const ViewContext& context);
     std::optional<HeatmapOnDevice> on_device(const ViewContext& context) const;
     HeatmapInput input(const ViewContext& context) const;
@@ -42,144 +38,47 @@ private:
     std::string column_csv(int col) const;
     void mark_ablated(const Pick& of, std::vector<HeatmapMark>& marks, const ViewContext& context) const;
 
-    HeatmapView& view() { return m_views[static_cast<size_t>(m_kind)]; }
-
+    HeatmapChoice m_choice;
     RoutePicture m_picture;
     ChoiceSigns m_signs;
     gs::ChoiceReader m_choices;
     std::unique_ptr<Heatmap> m_heatmap;
-    std::array<HeatmapView, 3> m_views;    ///< where the user looks, per picture
-    PictureKind m_kind = PictureKind::kTokenExpert;
-    RouteScalar m_scalar = RouteScalar::kTopWeight;
-    bool m_over_run = true;
     ValueRange m_range;
     int m_menu_col = -1, m_menu_row = -1;
-    bool m_as_table = false;
 };
 
 constexpr const char* kIds[] = {"token_expert", "layer_expert", "token_layer"};
-constexpr const char* kKinds[] = {"token × expert", "layer × expert", "token × layer"};
-constexpr const char* kQuantities[] = {"preference", "selection score", "applied weight"};
-constexpr const char* kScalars[] = {"top-1 weight", "router entropy", "selection margin"};
-constexpr const char* kMaps[] = {"cividis", "viridis", "greys", "blue–orange"};
 
 /// "token_expert", and "token_expert@12+40,0+16" when only some columns and rows are in sight: first + how many of each, 0 = all.
 std::string HeatmapPanel::zoom() const {
-    const HeatmapView& v = m_views[static_cast<size_t>(m_kind)];
+    const HeatmapView& v = m_choice.view();
     const bool all = v.n_cols_shown <= 0 && v.n_rows_shown <= 0;
-    const std::string kind = kIds[static_cast<size_t>(m_kind)];
+    const std::string kind = kIds[static_cast<size_t>(m_choice.kind)];
     return all ? kind : fmt::format("{}@{:.3f}+{:.3f},{:.3f}+{:.3f}", kind, v.first_col, v.n_cols_shown, v.first_row, v.n_rows_shown);
 }
 
 void HeatmapPanel::set_zoom(const std::string& text) {
     const std::string kind = text.substr(0, text.find('@'));
     for (size_t i = 0; i < std::size(kIds); ++i)
-        if (kind == kIds[i]) m_kind = static_cast<PictureKind>(i);
+        if (kind == kIds[i]) m_choice.kind = static_cast<PictureKind>(i);
     HeatmapView wanted;
     double part[4] = {};
     if (text.size() > kind.size() && std::sscanf(text.c_str() + kind.size(), "@%lf+%lf,%lf+%lf", &part[0], &part[1], &part[2], &part[3]) == 4 &&
         std::all_of(std::begin(part), std::end(part), [](double p) { return p >= 0 && p < 1e9; }))
         wanted = {.first_col = part[0], .n_cols_shown = part[1], .first_row = part[2], .n_rows_shown = part[3], .follow = part[1] == 0};
-    view() = wanted;
+    m_choice.view() = wanted;
 }
 
 PictureSpec HeatmapPanel::spec(const ViewContext& context, const Pick& pick) const {
     PictureSpec spec;
-    spec.kind = m_kind;
+    spec.kind = m_choice.kind;
     spec.quantity = context.settings.quantity;
-    spec.scalar = m_scalar;
-    spec.over_run = m_over_run;
+    spec.scalar = m_choice.scalar;
+    spec.over_run = m_choice.over_run;
     spec.moe_layer = pick.moe_layer;
     spec.token = pick.token;
     spec.phase = context.settings.phase;
     return spec;
-}
-
-void HeatmapPanel::quantity_controls(ViewContext& context) {
-    if (m_kind == PictureKind::kTokenLayer) {
-        int scalar = static_cast<int>(m_scalar);
-        same_line_if_fits(name_combo_width(kScalars));
-        if (name_combo("###scalar", kScalars, scalar, "top-1 weight: the largest applied weight. Router entropy: −Σ p ln p of the preference, in nats. Selection margin: "
-                                                      "worst chosen minus best rejected logit; small = a fragile choice."))
-            m_scalar = static_cast<RouteScalar>(scalar);
-        return;
-    }
-    if (m_kind == PictureKind::kLayerExpert) {
-        static constexpr const char* kScopes[] = {"share over run", "one token"};
-        static constexpr const char* kExplained[] = {"Share of the run's tokens that used the expert", "The selected token, or the newest when none is selected"};
-        int scope = m_over_run ? 0 : 1;
-        same_line_if_fits(button_width(kScopes[0]) + button_width(kScopes[1]));
-        if (segmented("scope", kScopes, scope, kExplained)) m_over_run = scope == 0;
-        if (m_over_run) {
-            same_line_if_fits(phase_buttons_width());
-            phase_buttons(context);
-            return;
-        }
-    }
-    int quantity = static_cast<int>(context.settings.quantity);
-    same_line_if_fits(name_combo_width(kQuantities));
-    if (name_combo("###quantity", kQuantities, quantity, "Preference: what the router would like, over all experts. Selection score: what the top-k is taken over (bias and "
-                                                         "masks included). Applied weight: what multiplies the chosen experts' outputs."))
-        context.settings.quantity = static_cast<Quantity>(quantity);
-}
-
-void HeatmapPanel::color_controls(ViewContext& context) {
-    same_line_if_fits(name_combo_width(kMaps));
-    int map = static_cast<int>(context.settings.map);
-    if (name_combo("###map", kMaps, map, "Colour map. Cividis looks nearly the same with and without red–green deficiency.")) context.settings.map = static_cast<ColorMap>(map);
-    same_line_if_fits(button_width("auto range") + ImGui::GetFrameHeight());
-    ImGui::Checkbox("auto range###auto", &context.settings.auto_range);
-    tooltip("Off: fixed limits, so that runs compare. On: from the smallest to the largest value shown; the limits stand at the colour bar.");
-    sign_controls(context);
-    if (m_kind == PictureKind::kLayerExpert) return;
-    same_line_if_fits(button_width("follow newest") + ImGui::GetFrameHeight());
-    ImGui::Checkbox("follow newest###follow", &view().follow);
-    tooltip("Keep the newest token in sight. Panning or zooming lets go of it.");
-}
-
-/// What the signs are, and how well logits are taken to be known.
-void HeatmapPanel::sign_controls(ViewContext& context) {
-    if (m_kind == PictureKind::kLayerExpert && m_over_run) return;
-    ViewSettings& settings = context.settings;
-    same_line_if_fits(button_width("signs") + ImGui::GetFrameHeight());
-    ImGui::Checkbox("signs###signs", &settings.choice_signs);
-    tooltip(("Zoom in until cells are a few pixels wide. A corner: a fragile choice, on the worst expert chosen and the best one rejected. Two bars: a tie, "
-             "equal selection scores there, the lower index wins. A cross: chosen, but dropped by a capacity.\n" +
-             fragile_explained({settings.logit_error}))
-                .c_str());
-    if (!settings.choice_signs) return;
-    same_line_if_fits(ImGui::GetFontSize() * 7);
-    ImGui::SetNextItemWidth(ImGui::GetFontSize() * 7);
-    ImGui::DragFloat("###logit_error", &settings.logit_error, 0.002f, 0, 2, settings.logit_error > 0 ? "error %.3f" : "error: bf16", ImGuiSliderFlags_AlwaysClamp);
-    tooltip("How well router logits are known. 0: to bf16. Above: their rms error, as gatescope precision measures it between two precisions, or as two traces of two "
-            "quantizations of one model differ. Drag to change.");
-}
-
-void HeatmapPanel::toolbar(ViewContext& context, Pick& pick) {
-    static constexpr const char* kExplained[] = {"Every token (across) and every expert of one layer (down)", "Every layer (down) and its experts (across)",
-                                                 "Every token (across) and every layer (down), one number each"};
-    int kind = static_cast<int>(m_kind);
-    if (segmented("kind", kKinds, kind, kExplained)) m_kind = static_cast<PictureKind>(kind);
-    const gs::TraceInfo& info = context.what_if.trace().info();
-    if (m_kind == PictureKind::kTokenExpert) {
-        same_line_if_fits(layer_stepper_width());
-        if (layer_stepper("layer", info, pick.moe_layer)) context.selected.moe_layer = pick.moe_layer;
-    }
-    quantity_controls(context);
-    same_line_if_fits(button_width("Table"));
-    table_button(m_as_table);
-    if (ImGui::GetWindowHeight() > ImGui::GetFontSize() * 24) {
-        color_controls(context);
-    } else {                                               // a low panel keeps its height for the picture (ux.md R8)
-        same_line_if_fits(button_width("More"));
-        if (ImGui::Button("More###more")) ImGui::OpenPopup("more");
-        tooltip("Colour map, range, following the newest token");
-        if (ImGui::BeginPopup("more")) {
-            color_controls(context);
-            ImGui::EndPopup();
-        }
-    }
-    badge_on_line(context, info.provenance);
 }
 
 /// Where an engine on the window's device wrote the same values: of the run itself, and without a temperature.
@@ -206,7 +105,7 @@ HeatmapInput HeatmapPanel::input(const ViewContext& context) const {
     const gs::TraceSnapshot trace = context.what_if.trace();
     const auto number = [](int index) { return std::to_string(index); };
     const auto token = [trace](int col) { return token_label(trace, col, 10); };
-    if (m_kind == PictureKind::kLayerExpert) {
+    if (m_choice.kind == PictureKind::kLayerExpert) {
         in.col_label = number;
         in.col_title = "expert";
     } else {
@@ -214,14 +113,14 @@ HeatmapInput HeatmapPanel::input(const ViewContext& context) const {
         in.col_title = "token";
     }
     in.row_label = number;
-    in.row_title = m_kind == PictureKind::kTokenExpert ? "expert" : "layer";
+    in.row_title = m_choice.kind == PictureKind::kTokenExpert ? "expert" : "layer";
     return in;
 }
 
 HeatmapInput HeatmapPanel::signed_input(const ViewContext& context) {
     HeatmapInput in = input(context);
     const gs::LogitError error{context.settings.logit_error};
-    if (context.settings.choice_signs && context.what_if.trace().has_logits() && !(m_kind == PictureKind::kLayerExpert && m_over_run))
+    if (context.settings.choice_signs && context.what_if.trace().has_logits() && m_choice.can_have_signs())
         in.fill_signs = [this, error, trace = context.what_if.trace()](int col, std::span<uint8_t> out) {
             m_signs.column(trace, m_picture, error, col, out);
         };
@@ -244,7 +143,7 @@ void HeatmapPanel::select_cell(ViewContext& context, int col, int row) {
 }
 
 std::string HeatmapPanel::column_csv(int col) const {
-    std::string csv = fmt::format("{},{}\n", m_kind == PictureKind::kTokenExpert ? "expert" : "layer", value_title(m_picture.spec()));
+    std::string csv = fmt::format("{},{}\n", m_choice.kind == PictureKind::kTokenExpert ? "expert" : "layer", value_title(m_picture.spec()));
     for (int row = 0; row < m_picture.n_rows(); ++row) csv += fmt::format("{},{:.9g}\n", row, m_picture.value(col, row));
     return csv;
 }
@@ -275,8 +174,8 @@ void HeatmapPanel::react(ViewContext& context, const HeatmapHit& hit) {
 
 /// The expert's whole row, or its cell where layers are shown; another layer's expert of that number is another one.
 void HeatmapPanel::mark_ablated(const Pick& of, std::vector<HeatmapMark>& marks, const ViewContext& context) const {
-    if (m_kind == PictureKind::kTokenLayer) return;
-    const int col = m_kind == PictureKind::kLayerExpert ? m_picture.col_of(of) : -1, row = m_picture.row_of(of);
+    if (m_choice.kind == PictureKind::kTokenLayer) return;
+    const int col = m_choice.kind == PictureKind::kLayerExpert ? m_picture.col_of(of) : -1, row = m_picture.row_of(of);
     if (row >= 0) marks.push_back({col, row, context.theme.warning, 1.5f * context.scale});
 }
 
@@ -285,12 +184,12 @@ void HeatmapPanel::draw(ViewContext& context) {
     if (draw_if_no_routes(context, trace)) return;
     if (!m_heatmap) m_heatmap = std::make_unique<Heatmap>(context.heatmaps);
     Pick pick = effective_pick(trace, context.selected);
-    toolbar(context, pick);
+    draw_heatmap_controls(context, m_choice, pick);
     m_picture.update(trace, spec(context, pick));
     m_range = color_range(m_picture, trace.info().router, context.settings.auto_range);
     caption_on_line(picture_legend(context, m_picture));
 
-    if (m_as_table) {
+    if (m_choice.as_table) {
         const int clicked = table_view("table", picture_table(m_picture, trace, pick), ImGui::GetContentRegionAvail());
         if (clicked >= 0) select_cell(context, clicked, -1);
         return;
@@ -308,7 +207,7 @@ void HeatmapPanel::draw(ViewContext& context) {
     for (const Pick& of : ablated_picks(context)) mark_ablated(of, marks, context);
     mark(context.hovered, context.theme.hover, 1.0f);
     mark(context.selected, context.theme.selection, 2.0f);
-    const HeatmapHit hit = m_heatmap->draw(kIds[static_cast<size_t>(m_kind)], signed_input(context), view(), size, marks);
+    const HeatmapHit hit = m_heatmap->draw(kIds[static_cast<size_t>(m_choice.kind)], signed_input(context), m_choice.view(), size, marks);
     react(context, hit);
     if (bar_beside) ImGui::SameLine(0, gap);
     color_bar("bar", context.settings.map, m_range.low, m_range.high, value_title(m_picture.spec()), bar_beside ? ImVec2(bar_width, room.y) : ImVec2(room.x, unit * 2.5f));
