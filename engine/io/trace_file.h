@@ -1,4 +1,4 @@
-// Trace files: a safetensors container with a versioned JSON description under the metadata key "gatescope" (schema in trace_file.cpp).
+// Trace files: a safetensors container with a versioned JSON description under the metadata key "gatescope" (schema in trace_schema.h).
 // Opened in Python with `safetensors.numpy.load_file(path)`.
 #pragma once
 
