@@ -3,6 +3,7 @@
 
 #include "app/cli/cli.h"
 #include "app/cli/tune_output.h"
+#include "engine/run/k_grid.h"
 #include "engine/run/tune_export.h"
 
 namespace app {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "engine/model/model.h"
+#include "engine/run/k_grid.h"
 
 namespace app {
 

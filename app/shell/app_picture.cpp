@@ -9,6 +9,7 @@
 #include "app/shell/app_ui.h"
 #include "app/shell/shell.h"
 #include "app/views/study_controls.h"
+#include "engine/run/k_grid.h"
 
 namespace fs = std::filesystem;
 

@@ -12,7 +12,7 @@
 #include "app/views/text_saver.h"
 #include "app/views/views_b.h"
 #include "app/widgets/ui_kit.h"
-#include "engine/run/sensitivity.h"
+#include "engine/run/k_grid.h"
 #include "engine/run/tune_export.h"
 
 namespace app {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "engine/core/check.h"
+#include "engine/run/k_grid.h"
 
 namespace gs {
 namespace {

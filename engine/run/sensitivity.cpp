@@ -3,18 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <new>
 
 #include "engine/core/check.h"
 #include "engine/run/evaluate_window.h"
+#include "engine/run/k_grid.h"
 
 namespace gs {
 namespace {
-
-Error bad_k(std::string why) { return {ErrorKind::kUsage, "bad_k", "The values of k", std::move(why), "For example all, or 1,2,4-6"}; }
-
-int base_k_of(const Policy& base, const RouterSpec& spec, int layer) { return base.for_layer(layer, spec.n_experts).experts_per_token(spec); }
 
 /// Experts that the tokens of a pass used, by MoE layer.
 class UsedExperts final : public RouteSink {
@@ -247,10 +243,9 @@ Result<SensitivityMap> measure_sensitivity(Decoder& decoder, std::span<const int
     map.options.timed_tokens = 0;
     map.dense_bytes = static_cast<double>(model.dense_bytes_per_token);
     map.expert_bytes = static_cast<double>(model.expert_bytes);
-    for (const int k : ks)
-        if (k < 1 || k > spec.router.n_experts) return bad_k(fmt::format("{} is outside 1..{}, the experts of this model", k, spec.router.n_experts));
+    GS_TRY_VOID(check_ks(ks, spec.router.n_experts));
     map.ks.assign(ks.begin(), ks.end());
-    for (const int layer : spec.moe_layers) map.base_k.push_back(base_k_of(base, spec.router, layer));
+    for (const int layer : spec.moe_layers) map.base_k.push_back(k_of(base, spec.router, layer));
     map.ks.insert(map.ks.end(), map.base_k.begin(), map.base_k.end());
     std::sort(map.ks.begin(), map.ks.end());
     map.ks.erase(std::unique(map.ks.begin(), map.ks.end()), map.ks.end());
@@ -265,70 +260,6 @@ Result<SensitivityMap> measure_sensitivity(Decoder& decoder, std::span<const int
                      "Use a smaller window"};
     }
     return map;
-}
-
-std::vector<int> default_k_grid(const RouterSpec& spec) {
-    const int n = spec.n_experts, native = spec.n_used;
-    std::vector<int> ks;
-    for (int k = 1; k <= (n <= 8 ? n : std::min(native, 8)); ++k) ks.push_back(k);
-    for (const int k : {native, native * 3 / 2, native * 2, native * 4})
-        if (n > 8 && k <= n && k > ks.back()) ks.push_back(k);
-    return ks;
-}
-
-Result<std::vector<int>> parse_k_grid(const std::string& text, int n_experts) {
-    std::vector<int> ks;
-    if (text == "all") {
-        for (int k = 1; k <= n_experts; ++k) ks.push_back(k);
-        return ks;
-    }
-    const char* at = text.data();
-    const char* const end = text.data() + text.size();
-    const auto number = [&](int& value) {
-        const auto [next, error] = std::from_chars(at, end, value);
-        at = next;
-        return error == std::errc() && value >= 1 && value <= n_experts;
-    };
-    for (;;) {
-        const char* const item = at;
-        int first = 0, last = 0;
-        bool ok = number(first);
-        last = first;
-        if (ok && at != end && *at == '-') {
-            ++at;
-            ok = number(last) && first <= last;
-        }
-        ok = ok && (at == end || *at == ',');
-        if (!ok) return bad_k(fmt::format("\"{}\" is not a k or a range of them within 1..{}, the experts of this model", std::string(item, std::find(item, end, ',')), n_experts));
-        for (int k = first; k <= last; ++k) ks.push_back(k);
-        if (at == end) break;
-        ++at;
-    }
-    return ks;
-}
-
-Policy with_uniform_k(const Policy& base, int k) {
-    Policy policy = base;
-    policy.rule = GateRule::kTopK;
-    policy.k = k;
-    for (Policy::LayerItem& item : policy.layers) item.rule.reset(), item.k.reset();
-    std::erase_if(policy.layers, [](const Policy::LayerItem& item) { return !item.temperature && item.masked.empty() && item.forced.empty() && item.zeroed.empty() && item.swapped.empty(); });
-    return policy;
-}
-
-Policy with_layer_ks(const Policy& base, const RouterSpec& spec, std::span<const int> layers, std::span<const int> ks) {
-    GS_CHECK(layers.size() == ks.size(), "one k for every layer");
-    Policy policy = base;
-    bool may_join = false;                       // the item before is ours, of the layer before
-    for (size_t i = 0; i < layers.size(); ++i) {
-        const bool changes = ks[i] != base_k_of(base, spec, layers[i]);
-        if (changes && may_join && policy.layers.back().k == ks[i])
-            policy.layers.back().last = layers[i];
-        else if (changes)
-            policy.layers.push_back({.first = layers[i], .last = layers[i], .rule = std::nullopt, .k = ks[i], .temperature = std::nullopt, .masked = {}, .forced = {}});
-        may_join = changes;
-    }
-    return policy;
 }
 
 }  // namespace gs

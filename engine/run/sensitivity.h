@@ -64,14 +64,4 @@ using SensitivityProgress = std::function<void(const SensitivityMap& so_far, dou
 Result<SensitivityMap> measure_sensitivity(Decoder& decoder, std::span<const int32_t> ids, const Policy& base, std::span<const int> ks,
                                            const EvaluateOptions& options, const SensitivityProgress& progress = {}, const CancelFlag* cancel = nullptr);
 
-/// Every k up to 8 experts; of more: 1 to the native k (8 of them at most), then 1.5, 2 and 4 times it.
-std::vector<int> default_k_grid(const RouterSpec& spec);
-/// "all", or a list: "1,2,4-6". Errors: kUsage "bad_k" with the item.
-Result<std::vector<int>> parse_k_grid(const std::string& text, int n_experts);
-
-/// The best k experts in every layer; weight rule, temperatures, masks and forced experts of `base` kept.
-Policy with_uniform_k(const Policy& base, int k);
-/// `base` with layer i of `layers` (blk.N of consecutive MoE layers) at ks[i], in the fewest items; where that is the base's own k nothing is written.
-Policy with_layer_ks(const Policy& base, const RouterSpec& spec, std::span<const int> layers, std::span<const int> ks);
-
 }  // namespace gs

@@ -9,6 +9,7 @@
 #include "app/views/sensitivity_picture.h"
 #include "app/views/views_b.h"
 #include "app/widgets/ui_kit.h"
+#include "engine/run/k_grid.h"
 #include "engine/run/tune_export.h"
 #include "tests/app/panels_fixture.h"
 #include "tests/app/views_stage.h"

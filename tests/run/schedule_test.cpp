@@ -3,6 +3,7 @@
 #include <cmath>
 #include <random>
 
+#include "engine/run/k_grid.h"
 #include "engine/run/tune_export.h"
 #include "tests/run/planted_layer.h"
 

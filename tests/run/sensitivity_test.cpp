@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/run/k_grid.h"
 #include "engine/run/tune_export.h"
 #include "tests/run/planted_layer.h"
 
