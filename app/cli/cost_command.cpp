@@ -23,14 +23,6 @@ struct CostColumn {
     gs::TokenCost cost;
 };
 
-/// Mean over the MoE layers of the experts that a token uses.
-static double experts_of(const gs::ModelSpec& spec, const gs::Policy& policy) {
-    if (!spec.is_moe()) return -1;
-    double sum = 0;
-    for (const int layer : spec.moe_layers) sum += policy.for_layer(layer, spec.router.n_experts).experts_per_token(spec.router);
-    return sum / static_cast<double>(spec.moe_layers.size());
-}
-
 static std::vector<CostColumn> columns_of(const gs::CostModel& model, const CostOptions& o, double experts) {
     std::vector<CostColumn> columns = {{model.spec.is_moe() ? "this MoE" : "this model (dense)", gs::token_cost(model, o.n_ctx, experts)}};
     if (!model.spec.is_moe()) return columns;
@@ -112,7 +104,7 @@ static int cost(const CostOptions& o) {
     if (!estimate) return fail(estimate.error());
     if (const auto fits = policy->check(estimate->spec.router, estimate->spec.n_layers); !fits) return fail(fits.error());
     const gs::CostModel model = gs::cost_model(*estimate, gs::KvType::kF16);
-    const double experts = experts_of(model.spec, *policy);
+    const double experts = gs::mean_experts(model.spec, *policy);
     const std::vector<CostColumn> columns = columns_of(model, o, experts);
     const Sheets sheets = load_sheets(price_edits_path());
     if (!o.json) {

@@ -46,13 +46,6 @@ private:
     std::string m_problem;
 };
 
-double mean_experts(const gs::ModelSpec& spec, const gs::Policy& policy) {
-    if (!spec.is_moe() || !policy.check(spec.router, spec.n_layers)) return -1;
-    double sum = 0;
-    for (const int layer : spec.moe_layers) sum += policy.for_layer(layer, spec.router.n_experts).experts_per_token(spec.router);
-    return sum / static_cast<double>(spec.moe_layers.size());
-}
-
 std::string params(double n) { return format_count(static_cast<uint64_t>(std::max(n, 0.0))); }
 std::string gflop(double flops) { return fmt::format("{} GFLOP", format_number(flops / 1e9)); }
 
@@ -60,7 +53,7 @@ void CostPanel::model(ViewContext& context) {
     const auto& card = context.state.model;
     if (!card) return caption("The figures of a model need one that is loaded; the sheets below do not.");
     const gs::CostModel m = gs::cost_model(*card);
-    const double experts = mean_experts(m.spec, shown_policy(context));
+    const double experts = gs::mean_experts(m.spec, shown_policy(context));
     label("Context");
     ImGui::SetNextItemWidth(ImGui::GetFontSize() * 12);
     ImGui::SliderInt("###context", &m_n_ctx, 1, std::max(m.spec.n_ctx_train, 4096), "%d tokens", ImGuiSliderFlags_Logarithmic | ImGuiSliderFlags_AlwaysClamp);

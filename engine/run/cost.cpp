@@ -4,6 +4,7 @@
 
 #include "engine/core/check.h"
 #include "engine/model/model_sizes.h"
+#include "engine/run/k_grid.h"
 
 namespace gs {
 namespace {
@@ -14,6 +15,13 @@ double n_expert_slots(const CostModel& model, double experts) {
 }
 
 }  // namespace
+
+double mean_experts(const ModelSpec& spec, const Policy& policy) {
+    if (!spec.is_moe() || !policy.check(spec.router, spec.n_layers)) return -1;
+    double sum = 0;
+    for (const int layer : spec.moe_layers) sum += k_of(policy, spec.router, layer);
+    return sum / static_cast<double>(spec.moe_layers.size());
+}
 
 CostModel cost_model(const ModelCard& card) {
     CostModel m{.spec = card.spec, .total_params = card.total_params, .active_params = card.active_params, .lookup_params = card.lookup_params,

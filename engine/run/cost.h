@@ -29,6 +29,10 @@ struct CostModel {
 CostModel cost_model(const ModelCard& card);
 CostModel cost_model(const ModelEstimate& estimate, KvType kv_type);
 
+/// Experts that a token uses under the policy, mean over the MoE layers. -1, which stands for the model's own number below, of a dense model and of a
+/// policy that does not fit the model.
+double mean_experts(const ModelSpec& spec, const Policy& policy);
+
 struct TokenCost {
     double total_params = 0, active_params = 0;
     double flops_weights = 0, flops_attention = 0;   ///< of one token at the end of the context
