@@ -79,41 +79,26 @@ protected:
         out.data = device_out.memory.read();
         routed.data = device_routed.memory.read();
     }
+
+    void check_all(const std::vector<MoeCase>& cases, int n_tokens) {
+        for (const MoeCase& c : cases)
+            if (!HasFatalFailure()) check(c, n_tokens);
+    }
 };
 
 INSTANTIATE_TEST_SUITE_P(Precisions, CudaMoe, testing::Values(Precision::kExact, Precision::kFast),
                          [](const auto& row) { return row.param == Precision::kExact ? "exact" : "fast"; });
 
 TEST_P(CudaMoe, RoutedAndSharedExpertsAddUpForAnyNumberOfUsedSlots) {
-    for (const int n_tokens : {1, 2, 9, 33}) {
-        check({T::kIQ4_NL, T::kIQ4_NL, 64, 32, 8, 4, true, false, true}, n_tokens);
-        check({T::kQ5_0, T::kQ8_0, 96, 64, 5, 5, true, true, false}, n_tokens);
-        check({T::kQ4_0, T::kQ4_1, 32, 96, 3, 2, false, false, true}, n_tokens);
-        check({T::kQ5_1, T::kF16, 64, 40, 4, 2, false, false, false}, n_tokens);
-        check({T::kF32, T::kF32, 37, 19, 6, 3, true, true, true}, n_tokens);
-        check({T::kQ4_K, T::kQ6_K, 256, 256, 4, 2, true, true, false}, n_tokens);
-        check({T::kIQ3_S, T::kMXFP4, 256, 32, 4, 2, true, false, true}, n_tokens);
-        if (HasFatalFailure()) return;
-    }
+    for (const int n_tokens : {1, 2, 9, 33}) check_all(mixtures_of_many_shapes(), n_tokens);
 }
 
 TEST_P(CudaMoe, EveryActivationWithAndWithoutBiases) {
-    for (const Activation activation : {Activation::kSilu, Activation::kGelu, Activation::kClampedSilu})
-        for (const bool bias : {false, true})
-            for (const int n_tokens : {1, 9}) {
-                check({T::kF32, T::kF32, 37, 19, 6, 3, true, true, true, activation, bias}, n_tokens);
-                check({T::kQ8_0, T::kQ5_0, 64, 32, 4, 2, false, false, true, activation, bias}, n_tokens);
-                if (HasFatalFailure()) return;
-            }
+    for (const int n_tokens : {1, 9}) check_all(mixtures_of_every_activation(), n_tokens);
 }
 
 TEST_P(CudaMoe, WeightsMayMultiplyTheInput) {
-    for (const bool bias : {false, true})
-        for (const int n_tokens : {1, 2, 20}) {
-            check({T::kF32, T::kF32, 37, 19, 6, 3, true, false, true, Activation::kSilu, bias, true}, n_tokens);
-            check({T::kQ8_0, T::kQ8_0, 64, 32, 4, 1, true, true, false, Activation::kSilu, bias, true}, n_tokens);
-            if (HasFatalFailure()) return;
-        }
+    for (const int n_tokens : {1, 2, 20}) check_all(mixtures_that_weigh_inputs(), n_tokens);
 }
 
 TEST_P(CudaMoe, HiddenValuesOfSeveralChunksAndInputsOfSeveralStages) {

@@ -5,6 +5,35 @@
 
 namespace gs::test {
 
+std::vector<MoeCase> mixtures_of_many_shapes() {
+    using T = TensorType;
+    return {{T::kIQ4_NL, T::kIQ4_NL, 64, 32, 8, 4, true, false, true}, {T::kQ5_0, T::kQ8_0, 96, 64, 5, 5, true, true, false},
+            {T::kQ4_0, T::kQ4_1, 32, 96, 3, 2, false, false, true},    {T::kQ5_1, T::kF16, 64, 40, 4, 2, false, false, false},
+            {T::kF32, T::kF32, 37, 19, 6, 3, true, true, true},        {T::kBF16, T::kQ8_0, 32, 32, 4, 1, true, false, false},
+            {T::kQ4_K, T::kQ6_K, 256, 256, 4, 2, true, true, false},   {T::kIQ3_S, T::kMXFP4, 256, 32, 4, 2, true, false, true}};
+}
+
+std::vector<MoeCase> mixtures_of_every_activation() {
+    using T = TensorType;
+    std::vector<MoeCase> cases;
+    for (const Activation activation : {Activation::kSilu, Activation::kGelu, Activation::kClampedSilu})
+        for (const bool bias : {false, true}) {
+            cases.push_back({T::kF32, T::kF32, 37, 19, 6, 3, true, true, true, activation, bias});
+            cases.push_back({T::kQ8_0, T::kQ5_0, 64, 32, 4, 2, false, false, true, activation, bias});
+        }
+    return cases;
+}
+
+std::vector<MoeCase> mixtures_that_weigh_inputs() {
+    using T = TensorType;
+    std::vector<MoeCase> cases;
+    for (const bool bias : {false, true}) {
+        cases.push_back({T::kF32, T::kF32, 37, 19, 6, 3, true, false, true, Activation::kSilu, bias, true});
+        cases.push_back({T::kQ8_0, T::kQ8_0, 64, 32, 4, 1, true, true, false, Activation::kSilu, bias, true});
+    }
+    return cases;
+}
+
 MoeInput random_routing(const MoeCase& c, int n_tokens, std::mt19937& random) {
     std::uniform_real_distribution<float> weight(0, 1);
     MoeInput in;

@@ -13,6 +13,13 @@ struct MoeCase {
     bool bias = false, weigh_input = false;
 };
 
+/// Of many types and shapes, with and without a shared expert, its scale, and the routed sum on its own.
+std::vector<MoeCase> mixtures_of_many_shapes();
+/// Every activation, with and without biases.
+std::vector<MoeCase> mixtures_of_every_activation();
+/// Weights multiply the input, with and without biases.
+std::vector<MoeCase> mixtures_that_weigh_inputs();
+
 /// Shapes as in MoeCall.
 struct MoeInput {
     std::vector<int32_t> ids, n_used;

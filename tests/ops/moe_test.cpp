@@ -31,44 +31,25 @@ protected:
         m_ops->moe(call);
         expect_mixture(c, experts, shared, in, x, out, routed, rounds(c.gate_up), rounds(c.down));
     }
+
+    void check_all(const std::vector<MoeCase>& cases, int n_tokens) {
+        for (const MoeCase& c : cases)
+            if (!HasFatalFailure()) check(c, n_tokens);
+    }
 };
 
 INSTANTIATE_TEST_SUITE_P(Backends, MoeTest, testing::ValuesIn(all_backends()), [](const auto& row) { return row.param.name(); });
 
 TEST_P(MoeTest, RoutedAndSharedExpertsAddUpForAnyNumberOfUsedSlots) {
-    using T = TensorType;
-    for (const int n_tokens : {1, 2, 7, 33}) {
-        check({T::kIQ4_NL, T::kIQ4_NL, 64, 32, 8, 4, true, false, true}, n_tokens);
-        check({T::kQ5_0, T::kQ8_0, 96, 64, 5, 5, true, true, false}, n_tokens);
-        check({T::kQ4_0, T::kQ4_1, 32, 96, 3, 2, false, false, true}, n_tokens);
-        check({T::kQ5_1, T::kF16, 64, 40, 4, 2, false, false, false}, n_tokens);
-        check({T::kF32, T::kF32, 37, 19, 6, 3, true, true, true}, n_tokens);
-        check({T::kBF16, T::kQ8_0, 32, 32, 4, 1, true, false, false}, n_tokens);
-        check({T::kQ4_K, T::kQ6_K, 256, 256, 4, 2, true, true, false}, n_tokens);
-        check({T::kIQ3_S, T::kMXFP4, 256, 32, 4, 2, true, false, true}, n_tokens);
-        if (HasFatalFailure()) return;
-    }
+    for (const int n_tokens : {1, 2, 7, 33}) check_all(mixtures_of_many_shapes(), n_tokens);
 }
 
 TEST_P(MoeTest, EveryActivationWithAndWithoutBiases) {
-    using T = TensorType;
-    for (const Activation activation : {Activation::kSilu, Activation::kGelu, Activation::kClampedSilu})
-        for (const bool bias : {false, true})
-            for (const int n_tokens : {1, 9}) {
-                check({T::kF32, T::kF32, 37, 19, 6, 3, true, true, true, activation, bias}, n_tokens);
-                check({T::kQ8_0, T::kQ5_0, 64, 32, 4, 2, false, false, true, activation, bias}, n_tokens);
-                if (HasFatalFailure()) return;
-            }
+    for (const int n_tokens : {1, 9}) check_all(mixtures_of_every_activation(), n_tokens);
 }
 
 TEST_P(MoeTest, WeightsMayMultiplyTheInput) {
-    using T = TensorType;
-    for (const bool bias : {false, true})
-        for (const int n_tokens : {1, 2, 20}) {
-            check({T::kF32, T::kF32, 37, 19, 6, 3, true, false, true, Activation::kSilu, bias, true}, n_tokens);
-            check({T::kQ8_0, T::kQ8_0, 64, 32, 4, 1, true, true, false, Activation::kSilu, bias, true}, n_tokens);
-            if (HasFatalFailure()) return;
-        }
+    for (const int n_tokens : {1, 2, 20}) check_all(mixtures_that_weigh_inputs(), n_tokens);
 }
 
 TEST_P(MoeTest, MoreTokensThanOneTaskTakesGoThroughOneExpert) {
