@@ -63,8 +63,8 @@ Policy with_uniform_k(const Policy& base, int k) {
     Policy policy = base;
     policy.rule = GateRule::kTopK;
     policy.k = k;
-    for (Policy::LayerItem& item : policy.layers) item.rule.reset(), item.k.reset();
-    std::erase_if(policy.layers, [](const Policy::LayerItem& item) { return !item.temperature && item.masked.empty() && item.forced.empty() && item.zeroed.empty() && item.swapped.empty(); });
+    for (Policy::LayerItem& item : policy.layers) item.rule.reset(), item.k.reset(), item.p.reset(), item.tau.reset();
+    std::erase_if(policy.layers, [](const Policy::LayerItem& item) { return item == Policy::LayerItem{.first = item.first, .last = item.last}; });
     return policy;
 }
 

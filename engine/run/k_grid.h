@@ -19,7 +19,7 @@ Result<void> check_ks(std::span<const int> ks, int n_experts);
 
 /// Experts that a token uses in a layer (blk.N).
 int k_of(const Policy& policy, const RouterSpec& spec, int layer);
-/// The best k experts in every layer; weight rule, temperatures, masks and forced experts of `base` kept.
+/// The best k experts in every layer; what else `base` says is kept: weight rule, temperatures, noise, biases, masks, forces, zeros, swaps.
 Policy with_uniform_k(const Policy& base, int k);
 /// `base` with layer i of `layers` (blk.N of consecutive MoE layers) at ks[i], in the fewest items; where that is the base's own k nothing is written.
 Policy with_layer_ks(const Policy& base, const RouterSpec& spec, std::span<const int> layers, std::span<const int> ks);

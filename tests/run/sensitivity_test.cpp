@@ -134,31 +134,6 @@ TEST(Sensitivity, RefusesBadInput) {
     EXPECT_EQ(only_native->ks, std::vector<int>{decoder->model().spec.router.n_used});
 }
 
-TEST(KGrid, ReadsListsAndSaysWhatIsWrong) {
-    EXPECT_EQ(*parse_k_grid("all", 3), (std::vector<int>{1, 2, 3}));
-    EXPECT_EQ(*parse_k_grid("1,3-5,8", 8), (std::vector<int>{1, 3, 4, 5, 8}));
-    for (const char* bad : {"", "0", "9", "3-", "5-3", "1,,2", "1 2", "x", "1-2-3", "99999999999"}) {
-        const auto ks = parse_k_grid(bad, 8);
-        ASSERT_FALSE(ks) << bad;
-        EXPECT_EQ(ks.error().code, "bad_k");
-    }
-    EXPECT_EQ(default_k_grid({.n_experts = 4, .n_used = 2}), (std::vector<int>{1, 2, 3, 4}));
-    EXPECT_EQ(default_k_grid({.n_experts = 16, .n_used = 4}), (std::vector<int>{1, 2, 3, 4, 6, 8, 16}));
-    EXPECT_EQ(default_k_grid({.n_experts = 128, .n_used = 8}), (std::vector<int>{1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 32}));
-    EXPECT_EQ(default_k_grid({.n_experts = 512, .n_used = 10}), (std::vector<int>{1, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 40}));
-    EXPECT_EQ(default_k_grid({.n_experts = 16, .n_used = 1}), (std::vector<int>{1, 2, 4}));
-}
-
-TEST(WithLayerKs, WritesTheFewestItemsAndNothingWhereTheBaseAgrees) {
-    const RouterSpec spec{.n_experts = 8, .n_used = 2};
-    const std::vector<int> layers = {1, 2, 3, 4, 5};
-    const std::vector<int> ks = {1, 1, 2, 1, 3};
-    EXPECT_EQ(with_layer_ks(Policy{}, spec, layers, ks).to_text(), "k@1-2=1,k@4=1,k@5=3");
-    EXPECT_EQ(with_layer_ks(policy("k=1,mask@2=7"), spec, layers, ks).to_text(), "k=1,mask@2=7,k@3=2,k@5=3");
-    const std::vector<int> native(5, 2);
-    EXPECT_TRUE(with_layer_ks(Policy{}, spec, layers, native).is_native());
-}
-
 TEST(SensitivityExport, LeavesOutWhatWasNotMeasured) {
     const auto model = golden_model("mixtral");
     const auto decoder = make_decoder(model);
