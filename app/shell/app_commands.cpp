@@ -58,6 +58,10 @@ void AppUi::add_run_commands() {
     const auto is_pinned = [](Seen c) { return c.state.pinned != nullptr; };
     m_commands.add({"run.pin", kRun, "Pin this run as A", "It stays while others come on screen as B, and is compared with them", "P", [this](Context) { pin(false); }, have_run});
     m_commands.add({"run.swap_pinned", kRun, "Swap A and B", "The run on screen becomes the pinned one, and the other way round", "Shift+P", [this](Context) { pin(true); }, is_pinned});
+    Command flash{"run.flash_pinned", kRun, "Flash the pinned run", "While the key is held, every panel draws the pinned run A instead of the run on screen", "Shift",
+                  [this](Context c) { say_how_to_flash(c); }};
+    flash.hold = [this] { m_flash_held = true; };
+    m_commands.add(std::move(flash));
     m_commands.add({"run.unpin", kRun, "Unpin", "Compare with the run before again", "", [this](Context) { m_session.unpin(); }, is_pinned});
     m_commands.add({"run.restart_engine", kRun, "Restart the engine", "After a device was lost or had no more memory", "", [this](Context) { m_session.restart_engine(); },
                     [](Seen c) { return c.state.engine_failed; }});

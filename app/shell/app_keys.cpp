@@ -90,8 +90,18 @@ void AppUi::zoom(int direction) {
     m_requests.appearance = Appearance{m_appearance.theme, scale};
 }
 
+bool AppUi::takes_keys() const {
+    return !m_single && ImGui::GetTopMostPopupModal() == nullptr && !m_file_dialog.is_open() && !m_palette.is_open() && !m_key_list.is_waiting();
+}
+
+/// Before anything is drawn. Seconds until a key that is down will count as held; 0: none.
+double AppUi::run_held_keys() {
+    m_flash_held = false;
+    return m_commands.run_held(takes_keys() && !ImGui::IsPopupOpen(nullptr, ImGuiPopupFlags_AnyPopupId));
+}
+
 void AppUi::handle_keys(ViewContext& context) {
-    if (ImGui::GetTopMostPopupModal() != nullptr || m_file_dialog.is_open() || m_palette.is_open() || m_key_list.is_waiting()) return;
+    if (!takes_keys()) return;
     const Command* command = m_commands.pressed(context);
     if (!command) return;
     // An open menu or list takes the plain keys.

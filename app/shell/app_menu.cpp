@@ -16,7 +16,7 @@ struct Menu {
 constexpr Menu kMenus[] = {
     {"File###file", {"file.open", "file.save_run", "export.*", "file.save_picture", "-", "state.copy", "state.paste", "-", "file.settings", "-", "file.quit"}},
     {"Edit###edit", {"edit.undo", "edit.redo", "edit.history", "-", "selection.clear"}},
-    {"Run###run_menu", {"run.toggle", "run.step", "run.restart", "run.restart_engine", "-", "run.pin", "run.swap_pinned", "run.unpin", "-", "rule.native", "rule.soft", "rule.hard", "rule.topk"}},
+    {"Run###run_menu", {"run.toggle", "run.step", "run.restart", "run.restart_engine", "-", "run.pin", "run.flash_pinned", "run.swap_pinned", "run.unpin", "-", "rule.native", "rule.soft", "rule.hard", "rule.topk"}},
     {"View###view_menu", {"layout.explore", "layout.teach", "layout.tune", "layout.reset", "-", "panel.*", "-", "theme.dark", "theme.light", "theme.contrast", "-",
                           "view.larger", "view.smaller", "view.normal", "view.full_screen", "view.fit"}},
     {"Presets###presets_menu", {"presets.gallery", "-", "preset.*"}},
@@ -26,7 +26,7 @@ constexpr Menu kMenus[] = {
 
 /// True when it was chosen.
 bool menu_item(const Command& command, const ViewContext& context) {
-    const std::string keys = command.keys.empty() ? "" : to_text(command.keys.front());
+    const std::string keys = command.keys_text(/*first_only=*/true);
     const std::string text = command.title + "###" + command.id;
     const bool chosen = ImGui::MenuItem(text.c_str(), keys.c_str(), command.is_checked(context), command.is_enabled(context));
     if (!command.note.empty()) tooltip(command.note.c_str());

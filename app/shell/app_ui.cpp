@@ -107,13 +107,16 @@ void AppUi::draw(const gs::SessionState& state, const Theme& theme, const Appear
     new_state(state);
     m_hovered = m_hovered_next;
     m_hovered_next = {};
+    const double held_soon = run_held_keys();
+    const std::shared_ptr<const gs::RunResult>& run = settle_flash(state);
     ViewContext context{.state = state,
+                        .run = run,
                         .session = m_session,
                         .selected = m_selected,
                         .hovered = m_hovered,
                         .hovered_next = m_hovered_next,
                         .settings = m_settings,
-                        .what_if = m_what_if,
+                        .what_if = m_flashes ? m_flash_trace : m_what_if,
                         .heatmaps = m_heatmaps,
                         .theme = theme,
                         .scale = appearance.scale,
@@ -129,6 +132,8 @@ void AppUi::draw(const gs::SessionState& state, const Theme& theme, const Appear
         handle_keys(context);
     }
     draw_dialogs(context);
+    draw_flash(context);
+    if (held_soon > 0) context.keep_awake(held_soon);
     if (!(m_hovered == m_hovered_next)) context.keep_awake(0.02);  // others light up one frame later
     if (state.activity != gs::Activity::kIdle) context.keep_awake(0.25);
     if (m_build_layout || !m_raise.empty() || m_pending_state) context.keep_awake(0.05);

@@ -134,7 +134,13 @@ private:
     void draw_save_preset(ViewContext& context);
     void draw_gallery(ViewContext& context);
     void draw_bookmarks(ViewContext& context);
+    // app_flash.cpp
+    const std::shared_ptr<const gs::RunResult>& settle_flash(const gs::SessionState& state);
+    void draw_flash(const ViewContext& context);
+    void say_how_to_flash(const ViewContext& context);
     // app_keys.cpp
+    bool takes_keys() const;
+    double run_held_keys();
     void handle_keys(ViewContext& context);
     void toggle_run(ViewContext& context);
     void start_run(ViewContext& context);
@@ -155,6 +161,9 @@ private:
     Pick m_selected, m_hovered, m_hovered_next;
     WhatIfCache m_what_if;
     ParameterHistory m_history;
+    WhatIfCache m_flash_trace;               ///< in place of it while the pinned run is flashed
+    bool m_flash_held = false, m_flashes = false, m_flash_explained = false;
+    std::vector<std::string> m_zoom_before;  ///< of every panel, while it is flashed
     CommandTable m_commands;
     CommandPalette m_palette;
     KeyList m_key_list;

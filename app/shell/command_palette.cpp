@@ -65,7 +65,7 @@ std::string CommandPalette::draw_list(const std::vector<const Command*>& shown, 
         tooltip(command.note.c_str());
         const float y = at.y + (ImGui::GetFrameHeight() - unit) / 2, right = ImGui::GetItemRectMax().x;
         ImDrawList* draw = ImGui::GetWindowDrawList();
-        const std::string keys = to_text(command.keys);
+        const std::string keys = command.keys_text();
         const float keys_width = ImGui::CalcTextSize(keys.c_str()).x, names = unit * 6;
         draw->AddText({at.x + unit * 0.3f, y}, ImGui::GetColorU32(ImGuiCol_TextDisabled), name_of(command.group));
         const std::string title = (command.is_checked(context) ? "✓ " : "") + command.title;

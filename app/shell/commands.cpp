@@ -12,11 +12,23 @@ const char* name_of(CommandGroup group) {
     return names[static_cast<size_t>(group)];
 }
 
+std::string Command::keys_text(bool first_only) const {
+    if (keys.empty()) return "";
+    return (hold ? "hold " : "") + (first_only ? to_text(keys.front()) : to_text(keys));
+}
+
+/// A modifier by itself is no key of what is pressed.
+std::vector<KeyBinding> CommandTable::keys_from(const Command& command, std::string_view text) {
+    std::vector<KeyBinding> keys = parse_bindings(text);
+    if (!command.hold) std::erase_if(keys, is_modifier_alone);
+    return keys;
+}
+
 void CommandTable::add(Command command) {
     GS_CHECK(find(command.id) == nullptr, "two commands have the same id");
     command.keys = parse_bindings(command.default_keys);
     if (const auto changed = m_read.find(command.id); changed != m_read.end() && changed->is_string())
-        command.keys = parse_bindings(changed->get_ref<const std::string&>());
+        command.keys = keys_from(command, changed->get_ref<const std::string&>());
     m_commands.push_back(std::move(command));
 }
 
@@ -85,18 +97,29 @@ void CommandTable::read_keys(const nlohmann::json& keys) {
     if (!keys.is_object()) return;
     for (const auto& [id, text] : keys.items()) {
         if (!text.is_string()) continue;
-        const auto bindings = parse_bindings(text.get_ref<const std::string&>());
+        Command* command = change(id);
+        const auto bindings = command ? keys_from(*command, text.get_ref<const std::string&>()) : parse_bindings(text.get_ref<const std::string&>());
         if (bindings.empty() && !text.get_ref<const std::string&>().empty()) continue;   // of a later version, or mistyped: the default stays
         m_read[id] = text;
-        if (Command* command = change(id)) command->keys = bindings;
+        if (command) command->keys = bindings;
     }
 }
 
 const Command* CommandTable::pressed(const ViewContext& context) const {
     for (const Command& command : m_commands)
         for (const KeyBinding& key : command.keys)
-            if (is_pressed(key, command.repeats) && command.is_enabled(context)) return &command;
+            if (!command.hold && is_pressed(key, command.repeats) && command.is_enabled(context)) return &command;
     return nullptr;
+}
+
+double CommandTable::run_held(bool listens) {
+    double wait_seconds = 0;
+    for (Command& command : m_commands) {
+        if (!command.hold) continue;
+        if (command.holding.update(command.keys, listens)) command.hold();
+        wait_seconds = std::max(wait_seconds, command.holding.wait_seconds());
+    }
+    return wait_seconds;
 }
 
 namespace {

@@ -22,15 +22,20 @@ struct Command {
     std::string id;                                     ///< "run.toggle": settings, tests
     CommandGroup group = CommandGroup::kFile;
     std::string title, note;                            ///< note: the tooltip; one sentence
-    std::string default_keys;                           ///< parse_bindings form; "" none
+    std::string default_keys;                           ///< parse_bindings form; "" none. A modifier by itself only with `hold`
     std::function<void(ViewContext&)> run{};
     std::function<bool(const ViewContext&)> enabled{};  ///< empty: always
     std::function<bool(const ViewContext&)> checked{};  ///< empty: nothing to check
     bool repeats = false;                               ///< while the key is held
+    /// Not empty: what its key does, in every frame in which it is held, before anything is drawn; menus and the palette still call `run`.
+    std::function<void()> hold{};
     std::vector<KeyBinding> keys{};                     ///< in force
+    KeyHold holding{};
 
     bool is_enabled(const ViewContext& context) const { return !enabled || enabled(context); }
     bool is_checked(const ViewContext& context) const { return checked && checked(context); }
+    /// "Ctrl+Y Ctrl+Shift+Z", or its first one only; "hold Shift"; "" when it has none.
+    std::string keys_text(bool first_only = false) const;
 };
 
 class CommandTable {
@@ -58,9 +63,13 @@ public:
 
     /// The command whose key is pressed in this frame; null if none. Disabled ones do not count.
     const Command* pressed(const ViewContext& context) const;
+    /// Once a frame, before anything is drawn: calls `hold` of those whose key is held. listens: false while something else has the keyboard.
+    /// Seconds until a key that is down will count as held; 0: none is waited for.
+    double run_held(bool listens);
 
 private:
     Command* change(std::string_view id);
+    static std::vector<KeyBinding> keys_from(const Command& command, std::string_view text);
     void take_away(const KeyBinding& key, std::string_view except);
     std::vector<Command> m_commands;
     nlohmann::json m_read = nlohmann::json::object();    ///< also of commands that are not there (yet)

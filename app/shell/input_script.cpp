@@ -40,16 +40,18 @@ InputScript& InputScript::type(const std::string& text) {
     return wait();
 }
 
+InputScript& InputScript::key(ImGuiKey key, bool down) {
+    m_events.push_back({.kind = InputEvent::Kind::kKey, .down = down, .key = key});
+    return *this;
+}
+
 InputScript& InputScript::press(ImGuiKeyChord chord) {
-    const auto add = [&](ImGuiKey key, bool down) { m_events.push_back({.kind = InputEvent::Kind::kKey, .down = down, .key = key}); };
     const ImGuiKey modifiers[] = {ImGuiMod_Ctrl, ImGuiMod_Shift, ImGuiMod_Alt};
     for (ImGuiKey modifier : modifiers)
-        if (chord & modifier) add(modifier, true);
-    const ImGuiKey key = ImGuiKey(chord & ~ImGuiMod_Mask_);
-    add(key, true);
-    add(key, false);
+        if (chord & modifier) hold(modifier);
+    hold(ImGuiKey(chord & ~ImGuiMod_Mask_)).release(ImGuiKey(chord & ~ImGuiMod_Mask_));
     for (ImGuiKey modifier : modifiers)
-        if (chord & modifier) add(modifier, false);
+        if (chord & modifier) release(modifier);
     return wait();
 }
 

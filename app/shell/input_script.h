@@ -30,10 +30,14 @@ public:
     InputScript& type(const std::string& text);
     /// chord: a key, with modifiers: ImGuiMod_Ctrl | ImGuiKey_S.
     InputScript& press(ImGuiKeyChord chord);
+    /// A key alone, also ImGuiMod_Shift and so on, that stays down.
+    InputScript& hold(ImGuiKey key) { return this->key(key, true); }
+    InputScript& release(ImGuiKey key) { return this->key(key, false); }
     const std::vector<InputEvent>& events() const { return m_events; }
 
 private:
     InputScript& button(int button, bool down);
+    InputScript& key(ImGuiKey key, bool down);
     std::vector<InputEvent> m_events;
 };
 

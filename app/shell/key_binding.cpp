@@ -68,6 +68,32 @@ bool edits_text(ImGuiKeyChord chord) {
     return key == ImGuiKey_Z || key == ImGuiKey_Home || key == ImGuiKey_End || (key >= ImGuiKey_LeftArrow && key <= ImGuiKey_DownArrow);
 }
 
+constexpr std::array kModifiers = {std::pair("Ctrl", ImGuiMod_Ctrl), std::pair("Shift", ImGuiMod_Shift), std::pair("Alt", ImGuiMod_Alt),
+                                   std::pair("Super", ImGuiMod_Super)};
+
+ImGuiKeyChord modifier_named(std::string_view name) {
+    for (const auto& [word, modifier] : kModifiers)
+        if (same_word(word, name)) return modifier;
+    return 0;
+}
+
+/// The key whose state says whether the binding is down; ImGui takes a modifier as one.
+ImGuiKey held_key(const KeyBinding& binding) {
+    if (binding.character) return key_named(std::string(1, static_cast<char>(binding.character)));
+    return static_cast<ImGuiKey>(is_modifier_alone(binding) ? binding.chord : binding.chord & ~ImGuiMod_Mask_);
+}
+
+/// Another key, a mouse button or the wheel; ImGui counts the latter two among the keys.
+bool others_are_used(const KeyBinding& binding) {
+    const ImGuiIO& io = ImGui::GetIO();
+    if (io.KeyMods != (binding.chord & ImGuiMod_Mask_) || (is_modifier_alone(binding) && !io.InputQueueCharacters.empty())) return true;
+    for (int k = ImGuiKey_NamedKey_BEGIN; k < ImGuiKey_NamedKey_END; ++k) {
+        const ImGuiKey key = static_cast<ImGuiKey>(k);
+        if (key != held_key(binding) && !is_modifier_key(key) && ImGui::IsKeyDown(key)) return true;
+    }
+    return false;
+}
+
 ImWchar lower(ImWchar c) { return c >= 'A' && c <= 'Z' ? static_cast<ImWchar>(c + 32) : c; }
 
 }  // namespace
@@ -75,19 +101,17 @@ ImWchar lower(ImWchar c) { return c >= 'A' && c <= 'Z' ? static_cast<ImWchar>(c 
 std::optional<KeyBinding> parse_binding(std::string_view text) {
     KeyBinding binding;
     if (text.empty()) return binding;
-    constexpr std::array modifiers = {std::pair("ctrl", ImGuiMod_Ctrl), std::pair("shift", ImGuiMod_Shift), std::pair("alt", ImGuiMod_Alt),
-                                      std::pair("super", ImGuiMod_Super)};
     for (size_t plus; (plus = text.find('+')) != std::string_view::npos && plus > 0 && plus + 1 < text.size();) {
-        const std::string_view word = text.substr(0, plus);
-        const auto* found = std::find_if(modifiers.begin(), modifiers.end(), [&](const auto& m) { return same_word(m.first, word); });
-        if (found == modifiers.end()) break;
-        binding.chord |= found->second;
+        const ImGuiKeyChord modifier = modifier_named(text.substr(0, plus));
+        if (modifier == 0) break;
+        binding.chord |= modifier;
         text.remove_prefix(plus + 1);
     }
     if (binding.chord == 0 && text.size() == 1 && text[0] > ' ' && text[0] < 0x7f) {
         binding.character = lower(static_cast<ImWchar>(text[0]));
         return binding;
     }
+    if (binding.chord == 0 && modifier_named(text)) return KeyBinding{.chord = modifier_named(text)};
     const ImGuiKey key = key_named(text);
     if (key == ImGuiKey_None || is_modifier_key(key)) return std::nullopt;
     binding.chord |= key;
@@ -98,10 +122,9 @@ std::string to_text(const KeyBinding& binding) {
     if (binding.character) return std::string(1, static_cast<char>(std::toupper(binding.character)));
     if (binding.chord == 0) return "";
     std::string text;
-    if (binding.chord & ImGuiMod_Ctrl) text += "Ctrl+";
-    if (binding.chord & ImGuiMod_Shift) text += "Shift+";
-    if (binding.chord & ImGuiMod_Alt) text += "Alt+";
-    if (binding.chord & ImGuiMod_Super) text += "Super+";
+    for (const auto& [word, modifier] : kModifiers)
+        if (binding.chord == modifier) return word;
+        else if (binding.chord & modifier) text += std::string(word) + "+";
     return text + key_name(static_cast<ImGuiKey>(binding.chord & ~ImGuiMod_Mask_));
 }
 
@@ -131,7 +154,7 @@ bool is_pressed(const KeyBinding& binding, bool repeats) {
         return !shifted_letter && std::any_of(io.InputQueueCharacters.begin(), io.InputQueueCharacters.end(),
                                               [&](ImWchar typed) { return lower(typed) == binding.character; });
     }
-    if (binding.chord == 0) return false;
+    if (binding.chord == 0 || is_modifier_alone(binding)) return false;
     const ImGuiKey key = static_cast<ImGuiKey>(binding.chord & ~ImGuiMod_Mask_);
     if (io.KeyMods != (binding.chord & ImGuiMod_Mask_)) return false;
     if (io.WantTextInput && edits_text(binding.chord)) return false;
@@ -140,6 +163,22 @@ bool is_pressed(const KeyBinding& binding, bool repeats) {
     // Without Ctrl or Alt, a widget may have claimed the key; and a panel with changes of its own to undo.
     const bool may_be_claimed = plain || edits_text(binding.chord);
     return ImGui::IsKeyPressed(key, repeats ? ImGuiInputFlags_Repeat : 0, may_be_claimed ? ImGuiKeyOwner_NoOwner : ImGuiKeyOwner_Any);
+}
+
+bool is_modifier_alone(const KeyBinding& binding) { return binding.chord != 0 && (binding.chord & ~ImGuiMod_Mask_) == 0; }
+
+const KeyBinding* KeyHold::update(const std::vector<KeyBinding>& bindings, bool listens) {
+    m_wait_seconds = 0;
+    const auto down = std::find_if(bindings.begin(), bindings.end(), [](const KeyBinding& binding) { return ImGui::IsKeyDown(held_key(binding)); });
+    if (down == bindings.end()) {
+        m_spoiled = false;
+        return nullptr;
+    }
+    m_spoiled = m_spoiled || !listens || ImGui::GetIO().WantTextInput || others_are_used(*down);
+    if (m_spoiled) return nullptr;
+    const double left = is_modifier_alone(*down) ? kAlone_seconds - static_cast<double>(ImGui::GetKeyData(held_key(*down))->DownDuration) : 0;
+    m_wait_seconds = std::max(0.0, left);
+    return left > 0 ? nullptr : &*down;
 }
 
 std::optional<KeyBinding> pressed_binding() {

@@ -10,8 +10,18 @@
 
 namespace app {
 
+/// What is pressed, or for a command that is held a modifier that is held by itself.
+std::optional<KeyBinding> KeyList::wanted_key(const Command& command, ViewContext& context) {
+    static const std::vector<KeyBinding> kModifiersAlone = parse_bindings("Shift Ctrl Alt Super");
+    if (command.hold) {
+        if (const KeyBinding* held = m_modifier.update(kModifiersAlone, /*listens=*/true)) return *held;
+        context.keep_awake(m_modifier.wait_seconds());
+    }
+    return pressed_binding();
+}
+
 /// What is pressed while a row waits: Esc leaves it, Backspace takes its key away, a key of another command asks first.
-void KeyList::draw_waiting(CommandTable& commands) {
+void KeyList::draw_waiting(CommandTable& commands, ViewContext& context) {
     const Command* command = commands.find(m_waiting_id);
     if (!command) return m_waiting_id.clear();
     if (const Command* other = commands.conflict(m_waiting_id, m_taken)) {
@@ -29,7 +39,7 @@ void KeyList::draw_waiting(CommandTable& commands) {
         return;
     }
     ImGui::TextWrapped("Press the new key for \"%s\".  Esc: leave it.  Backspace: no key.", command->title.c_str());
-    const auto pressed = pressed_binding();
+    const auto pressed = wanted_key(*command, context);
     if (!pressed) return;
     const std::string id = m_waiting_id;
     if (pressed->chord == ImGuiKey_Escape) return m_waiting_id.clear();
@@ -49,7 +59,7 @@ void KeyList::draw_row(CommandTable& commands, const Command& command) {
     ImGui::TableNextRow();
     ImGui::TableNextColumn();
     const bool waits = m_waiting_id == command.id;
-    const std::string keys = waits ? "press a key" : command.keys.empty() ? "–" : to_text(command.keys);
+    const std::string keys = waits ? command.hold ? "hold a key" : "press a key" : command.keys.empty() ? "–" : command.keys_text();
     if (ImGui::Button((keys + "###key").c_str(), {-1, 0})) {
         m_waiting_id = waits ? "" : command.id;
         m_taken = {};
@@ -67,7 +77,7 @@ void KeyList::draw_row(CommandTable& commands, const Command& command) {
     ImGui::PopID();
 }
 
-void KeyList::draw(CommandTable& commands, const ViewContext&) {
+void KeyList::draw(CommandTable& commands, ViewContext& context) {
     if (!open) {
         m_waiting_id.clear();
         return;
@@ -76,7 +86,7 @@ void KeyList::draw(CommandTable& commands, const ViewContext&) {
     ImGui::SetNextWindowSize({std::min(unit * 34, ImGui::GetMainViewport()->WorkSize.x * 0.95f), ImGui::GetMainViewport()->WorkSize.y * 0.85f},
                              ImGuiCond_Appearing);
     if (begin_overlay("Keys###keys", open, unit * 34)) {
-        if (is_waiting()) draw_waiting(commands);
+        if (is_waiting()) draw_waiting(commands, context);
         ImGui::SetNextItemWidth(unit * 14);
         ImGui::InputTextWithHint("###filter", "find a command", &m_filter);
         tooltip("Shows only what has these letters in its name");

@@ -90,8 +90,7 @@ void CostPanel::model(ViewContext& context) {
 
 /// Price of the loaded model on a rented machine, from the speed of the run on screen.
 void CostPanel::machine(const ViewContext& context) {
-    const auto& run = context.state.run;
-    const double speed = run && can_rerun(context.state) ? run->timings.decode_tokens_per_s() : 0;
+    const double speed = is_of_model(context.state, context.run.get()) ? context.run->timings.decode_tokens_per_s() : 0;
     label("This machine at");
     ImGui::SetNextItemWidth(ImGui::GetFontSize() * 7);
     if (ImGui::InputDouble("###usd_hour", &m_usd_per_hour, 0, 0, "%.2f $/h")) m_usd_per_hour = std::clamp(m_usd_per_hour, 0.0, 1e6);

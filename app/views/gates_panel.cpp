@@ -57,7 +57,7 @@ void GatesPanel::ask(ViewContext& context, const Key& key) {
     // Not while the model is busy with something the user asked for: a request would take the run thread from it.
     const bool free = state.activity == gs::Activity::kIdle || state.activity == gs::Activity::kGates;
     const bool answered = state.gates && state.gates->token == key.token && state.gates->moe_layer == key.moe_layer && state.gates->trace_revision == key.revision;
-    if (!can_rerun(state) || !free || answered || m_asked == key) return;
+    if (context.flashed() || !can_rerun(state) || !free || answered || m_asked == key) return;
     m_asked = key;
     context.session.request_gates(key.token, key.moe_layer);
 }
@@ -65,7 +65,7 @@ void GatesPanel::ask(ViewContext& context, const Key& key) {
 void GatesPanel::refresh(ViewContext& context, const Pick& pick) {
     const gs::TraceSnapshot& trace = context.what_if.trace();
     m_reader.set_trace(trace);
-    const Key key{pick.token, pick.moe_layer, context.state.run ? context.state.run->trace.revision() : 0};
+    const Key key{pick.token, pick.moe_layer, context.run ? context.run->trace.revision() : 0};
     ask(context, key);
     const auto& gates = context.state.gates;
     const bool fits = gates && gates->token == key.token && gates->moe_layer == key.moe_layer && gates->trace_revision == key.revision &&
@@ -85,6 +85,7 @@ std::string GatesPanel::answer_state(const ViewContext& context) const {
     if (m_answer) return "Errors: ‖y − y_ref‖ / ‖y_ref‖ of the routed sum, computed on this token's true hidden state.";
     const gs::SessionState& state = context.state;
     if (!state.model) return "Weights from the recorded logits. Errors of the outputs need the model: open it to see them.";
+    if (context.flashed()) return "Weights from the recorded logits of A. Errors are computed for the run on screen only.";
     if (!can_rerun(state)) return fmt::format("Weights from the recorded logits. Errors need the model of this run, {}; another one is loaded.", context.what_if.trace().info().model_name);
     if (state.activity == gs::Activity::kRunning) return "Weights from the recorded logits. Errors come when the run pauses or ends.";
     if (state.activity == gs::Activity::kGates || m_asked == m_key) return "Computing every expert's output for this token; faint lines: the answer before.";

@@ -6,7 +6,7 @@ void LoadGhost::update(const ViewContext& context) {
     m_ready = false;
     const gs::TraceSnapshot& shown = context.what_if.trace();
     const bool tried = context.what_if.active();
-    const gs::RunResult* previous = context.state.previous.get();
+    const gs::RunResult* previous = context.flashed() ? nullptr : context.state.previous.get();
     if (!tried && !previous) return;
     const gs::TraceSnapshot& before = tried ? context.what_if.run_trace() : previous->trace;
     if (before.empty() || before.info().model_hash != shown.info().model_hash || before.n_moe_layers() != shown.n_moe_layers() || before.n_experts() != shown.n_experts()) return;

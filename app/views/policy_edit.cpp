@@ -10,9 +10,11 @@ const gs::Policy& shown_policy(const ViewContext& context) {
     return context.what_if.policy() ? *context.what_if.policy() : context.state.policy;
 }
 
-bool can_rerun(const gs::SessionState& state) {
-    return state.model && state.run && !state.run->trace.empty() && state.model->hash == state.run->trace.info().model_hash;
+bool is_of_model(const gs::SessionState& state, const gs::RunResult* run) {
+    return state.model && run && !run->trace.empty() && state.model->hash == run->trace.info().model_hash;
 }
+
+bool can_rerun(const gs::SessionState& state) { return is_of_model(state, state.run.get()); }
 
 void preview_policy(ViewContext& context, const gs::Policy& policy) { context.what_if.set_policy(policy); }
 

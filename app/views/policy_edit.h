@@ -22,6 +22,8 @@ void apply_policy(ViewContext& context, const gs::Policy& policy);
 /// draws.
 void settle_what_if(const gs::SessionState& state, WhatIfCache& what_if);
 
+/// The run was made with the model that is loaded. False for none.
+bool is_of_model(const gs::SessionState& state, const gs::RunResult* run);
 /// The run on screen can be run again: its model is the loaded one.
 bool can_rerun(const gs::SessionState& state);
 /// The request a Run, Step or re-run sends, from the prompt box and the policy in force.

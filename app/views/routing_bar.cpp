@@ -216,7 +216,9 @@ void RoutingBar::draw_outcome(ViewContext& context) {
     } else if (const auto& c = context.state.comparison; c && context.state.run && c->run_b == context.state.run->id) {
         const std::string text = fmt::format("KL {} · top-1 {}", format_number(c->b.kl), format_percent(c->b.top1_agreement));
         flow(ImGui::CalcTextSize(text.c_str()).x + 2 * ImGui::GetStyle().FramePadding.x);
+        ImGui::BeginDisabled(context.flashed());   // it keeps its place, so that no panel moves
         if (ImGui::Button((text + "###outcome").c_str())) ImGui::SetWindowFocus("###compare");
+        ImGui::EndDisabled();
         tooltip(
             "KL divergence in nats, and how often the most probable token is the same: against the run before, on its text. Click for both "
             "texts side by side (C)");

@@ -70,11 +70,10 @@ void StatusLine::draw_activity(ViewContext& context) {
 }
 
 void StatusLine::draw_run(ViewContext& context) {
-    const gs::SessionState& state = context.state;
     item(fmt::format("policy {}", shown_policy(context).to_text()),
          "Routing rule in force, in the text form that the command line takes (--policy)");
-    if (!state.run || state.run->trace.empty()) return;
-    const gs::RunResult& run = *state.run;
+    if (!context.run || context.run->trace.empty()) return;
+    const gs::RunResult& run = *context.run;
     const gs::TraceSnapshot& trace = context.what_if.trace();
     const gs::Provenance provenance = trace.info().provenance;
     item(gs::name_of(provenance), provenance == gs::Provenance::kReplayed ? "The run on screen was read from a file"

@@ -97,7 +97,7 @@ void TokensView::draw_strip(ViewContext& context, const gs::TraceSnapshot& trace
     StripInput input;
     input.n_tokens = trace.n_tokens();
     input.revision = run.revision();
-    input.identity = context.state.run ? context.state.run->id : 0;
+    input.identity = context.run ? context.run->id : 0;
     std::string label;                       // in place of a text that a recorded run does not hold
     input.bytes = [&](int t) {
         if (!trace.info().lacks.text) return std::string_view(trace.token(t).text);
@@ -112,8 +112,9 @@ void TokensView::draw_strip(ViewContext& context, const gs::TraceSnapshot& trace
     input.hovered = context.hovered.token;
     input.text_color = theme.text, input.selection_color = theme.selection, input.hover_color = theme.hover,
     input.border_color = theme.text_dim;
-    input.follow = context.selected.token < 0 && context.state.run && context.state.run->phase != gs::RunPhase::kFinished;
-    input.open_at = context.state.run ? context.state.run->n_prompt_tokens : -1;  // the answer, not the template in front of it
+    input.follow = context.selected.token < 0 && context.run && context.run->phase != gs::RunPhase::kFinished;
+    // The answer, not the template in front of it; of a run that is flashed, the place that is in sight.
+    input.open_at = context.run && !context.flashed() ? context.run->n_prompt_tokens : -1;
     const StripHit hit = m_strip.draw("###strip", input, {0, 0});
     if (hit.hovered >= 0) {
         context.hovered_next = {hit.hovered, -1, -1};

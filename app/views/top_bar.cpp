@@ -68,8 +68,8 @@ void TopBar::draw_model(ViewContext& context) {
     std::string name = "no model";
     if (state.model)
         name = visible_name(state.model->spec.name);
-    else if (state.run && !state.run->trace.empty())
-        name = visible_name(state.run->trace.info().model_name);
+    else if (context.run && !context.run->trace.empty())
+        name = visible_name(context.run->trace.info().model_name);
     const float unit = ImGui::GetFontSize();
     const std::string shown = fit_text(name, std::min(unit * 13, ImGui::GetContentRegionAvail().x * 0.25f));
     if (ImGui::Button((shown + "###model").c_str())) context.wants_open_file = true;

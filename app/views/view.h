@@ -87,19 +87,22 @@ struct Theme {
 };
 
 struct ViewContext {
-    const gs::SessionState& state;
+    const gs::SessionState& state;         ///< what commands act on; its `run` is not always the one that is drawn
+    const std::shared_ptr<const gs::RunResult>& run;   ///< that is drawn: of the state, or the pinned one while it is flashed
     gs::Session& session;                  ///< commands only
     Pick& selected;
     Pick& hovered;                         ///< of this frame; the shell swaps it, so every view sees last frame's hover
     Pick& hovered_next;
     ViewSettings& settings;
-    WhatIfCache& what_if;                  ///< trace to draw: the run's, or the what-if while a control is dragged
+    WhatIfCache& what_if;                  ///< trace to draw: of `run`, or the what-if while a control is dragged
     HeatmapRenderer& heatmaps;
     const Theme& theme;
     float scale = 1;                       ///< pixels per unit of design size
     double time_seconds = 0;
     LayoutKind layout = LayoutKind::kExplore;   ///< in the Teach layout panels leave out what a first lesson does not need
 
+    /// The pinned run is drawn in place of the one on screen (app_flash.cpp): what the session knows of the latter does not go with it.
+    bool flashed() const { return run != state.run; }
     /// Ask for frames until then (animation, pending hover). The window sleeps otherwise.
     void keep_awake(double seconds);
     double awake_until = 0;

@@ -60,6 +60,12 @@ static void draw_chip(const StripInput& input, int token, const StripToken& styl
     if (style.boundary_before) draw->AddRectFilled({low.x - gap() - 1, low.y - 2}, {low.x - gap() + 1, high.y + 2}, input.selection_color);
 }
 
+/// A run that comes back is where it was left, though one that is shorter stood there meanwhile; inside the child window.
+void TokenStrip::change_run(uint64_t identity) {
+    const auto [before, scrolled] = std::exchange(m_left, std::pair(m_identity, ImGui::GetScrollY()));
+    if (before == identity) ImGui::SetScrollY(scrolled);
+}
+
 /// Brings the newest token, a selection made elsewhere, or the opening place of another run into sight; inside the child window.
 void TokenStrip::scroll(const StripInput& input) {
     const ImGuiIO& io = ImGui::GetIO();
@@ -89,6 +95,7 @@ StripHit TokenStrip::draw(const char* id, const StripInput& input, ImVec2 size) 
         ImGui::EndChild();
         return hit;
     }
+    if (input.identity != m_identity) change_run(input.identity);
     layout(input, ImGui::GetContentRegionAvail().x - 3);
     const ImVec2 origin = ImVec2(ImGui::GetCursorScreenPos().x + 2, ImGui::GetCursorScreenPos().y + 2);
     const int n_lines = static_cast<int>(m_line_first.size());

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "imgui.h"
@@ -44,11 +45,13 @@ private:
     };
     void layout(const StripInput& input, float width);
     void scroll(const StripInput& input);
+    void change_run(uint64_t identity);
     std::vector<Place> m_places;
     std::vector<int> m_line_first;  ///< first token of each line
     uint64_t m_identity = 0;
     float m_width = 0, m_font_size = 0, m_x = 0;
     int m_scrolled_to = -1, m_last_selected = -1;
+    std::pair<uint64_t, float> m_left;   ///< the run that was shown before this one, and how far it was scrolled
     uint64_t m_opened = 0;   ///< identity of the run that has been brought to its opening place and left there by the user
 };
 

@@ -55,7 +55,7 @@ void PanelStage::one_frame(View& view) {
     hovered = hovered_next;
     hovered_next = {};
     settle_what_if(state, what_if);
-    ViewContext context{.state = state, .session = session, .selected = selected, .hovered = hovered, .hovered_next = hovered_next, .settings = settings,
+    ViewContext context{.state = state, .run = state.run, .session = session, .selected = selected, .hovered = hovered, .hovered_next = hovered_next, .settings = settings,
                         .what_if = what_if, .heatmaps = *m_heatmaps, .theme = theme, .scale = scale};
     if (ImGui::Begin("###panel", nullptr, ImGuiWindowFlags_NoDecoration | ImGuiWindowFlags_NoMove)) {
         ImGui::LogToBuffer();

@@ -131,6 +131,16 @@ TEST_F(RealWindow, RunsWhatIsTypedAndComparesWhenKIsDragged) {
     EXPECT_EQ(settings()["k_hint_done"], true);
 }
 
+TEST_F(RealWindow, HoldingShiftShowsThePinnedRunAndLettingGoTheOther) {
+    settled();
+    ASSERT_TRUE(display.key("p"));
+    const Picture before = settled();
+    ASSERT_TRUE(display.input({"keydown", "shift"}));
+    EXPECT_TRUE(eventually([&] { return difference(display.picture(), before) > 0.005; })) << "A is not marked";
+    ASSERT_TRUE(display.input({"keyup", "shift"}));
+    EXPECT_TRUE(eventually([&] { return difference(display.picture(), before) == 0; })) << "B is not back";
+}
+
 TEST_F(RealWindow, FollowsANewSizeAndComesBackAfterBeingHidden) {
     const Picture full = settled();
     ASSERT_TRUE(display.input({"search", "--sync", "--name", "Gatescope", "windowsize", "--sync", "900", "600"}));

@@ -11,14 +11,14 @@ namespace {
 using gs::test::make_trace;
 
 TEST(KeyBindings, ParseBackAndRefuseWhatIsNoKey) {
-    for (const char* text : {"Ctrl+Shift+P", "Space", "F11", "Ctrl+0", "Alt+3", "[", ".", "?", "K", "7", "Left", "Ctrl+=", "Ctrl+-", "Num+", "Ctrl+Num+", "Esc", "Home"}) {
+    for (const char* text : {"Ctrl+Shift+P", "Space", "F11", "Ctrl+0", "Alt+3", "[", ".", "?", "K", "7", "Left", "Ctrl+=", "Ctrl+-", "Num+", "Ctrl+Num+", "Esc", "Home", "Shift", "Ctrl"}) {
         const auto binding = parse_binding(text);
         ASSERT_TRUE(binding) << text;
         EXPECT_EQ(to_text(*binding), text);
     }
     EXPECT_EQ(parse_binding("k"), parse_binding("K")) << "a letter is the key, not the case";
     EXPECT_EQ(parse_binding("ctrl+o"), parse_binding("Ctrl+O"));
-    for (const char* text : {"Ctrl+", "Hyper+K", "NoSuchKey", "Ctrl", "Ctrl+Shift", "ab"}) EXPECT_FALSE(parse_binding(text)) << text;
+    for (const char* text : {"Ctrl+", "Hyper+K", "NoSuchKey", "Ctrl+Shift", "ab"}) EXPECT_FALSE(parse_binding(text)) << text;
     EXPECT_EQ(parse_bindings("Ctrl+Y nonsense Ctrl+Shift+Z").size(), 2u);
 }
 
@@ -34,7 +34,7 @@ TEST(Commands, NoTwoHaveTheSameKeyAndEveryOneIsExplained) {
         for (const KeyBinding& key : command.keys) EXPECT_EQ(commands.conflict(command.id, key), nullptr) << command.id << " " << to_text(key);
     }
     // What design/ux.md R13 lists.
-    const std::pair<const char*, const char*> expected[] = {{"run.toggle", "Space"}, {"run.step", "."}, {"token.previous", ", Left"}, {"layer.next", "]"}, {"run.restart", "R"},
+    const std::pair<const char*, const char*> expected[] = {{"run.toggle", "Space"}, {"run.step", "."}, {"token.previous", ", Left"}, {"layer.next", "]"}, {"run.restart", "R"}, {"run.flash_pinned", "Shift"},
         {"k.4", "4"}, {"rule.soft", "S"}, {"rule.hard", "H"}, {"rule.topk", "T"}, {"panel.compare", "C"}, {"view.fit", "F"}, {"help.keys", "?"},
         {"help.palette", "Ctrl+Shift+P"}, {"file.open", "Ctrl+O"}, {"edit.undo", "Ctrl+Z"}, {"view.full_screen", "F11"}, {"view.normal", "Ctrl+0 Ctrl+Keypad0"}};
     for (const auto& [id, keys] : expected) EXPECT_EQ(commands.keys_of(id), keys) << id;

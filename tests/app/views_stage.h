@@ -25,6 +25,7 @@ public:
     /// Draws `state`, or the session's own once `live` is set.
     void frames(int n = 4);
     void play(const InputScript& script);
+    void resize(ImVec2 size) { m_size = size; }
     void key(ImGuiKeyChord chord) { play(InputScript().press(chord)); }
     void type(const std::string& text) { play(InputScript().type(text)); }
 
