@@ -5,8 +5,10 @@
 
 #include "app/views/pick_card.h"
 #include "app/views/policy_edit.h"
+#include "app/views/text_ghost.h"
 #include "app/views/token_values.h"
 #include "app/views/views_b.h"
+#include "app/widgets/hover_card.h"
 #include "app/widgets/token_strip.h"
 #include "app/widgets/ui_kit.h"
 
@@ -20,6 +22,7 @@ public:
         if (trace.empty()) return draw_empty(context);
         const int layer = effective_pick(trace, context.selected).moe_layer;
         m_values.update(trace, context.settings.token_color, layer);
+        if (!context.flashed()) m_ghost.update(context);   // its checkbox keeps its place
         draw_controls(context, trace, layer);
         draw_strip(context, trace, layer);
     }
@@ -29,8 +32,10 @@ private:
     void draw_controls(ViewContext& context, const gs::TraceSnapshot& trace, int layer);
     void draw_expert_legend(ViewContext& context, int layer);
     void draw_strip(ViewContext& context, const gs::TraceSnapshot& trace, int layer);
+    void draw_ghost_choice(ViewContext& context);
 
     TokenValues m_values;
+    TextGhost m_ghost;
     TokenStrip m_strip;
 };
 
@@ -60,6 +65,7 @@ void TokensView::draw_controls(ViewContext& context, const gs::TraceSnapshot& tr
         dim_text(at);
         tooltip("Change the layer with [ and ], in the inspector or by a click in the heatmap");
     }
+    draw_ghost_choice(context);
     if (context.settings.token_color == TokenColor::kTopExpert) return draw_expert_legend(context, layer);
     const float unit = ImGui::GetFontSize();
     flow(unit * 11);
@@ -91,6 +97,13 @@ void TokensView::draw_expert_legend(ViewContext& context, int layer) {
     ImGui::PopID();
 }
 
+void TokensView::draw_ghost_choice(ViewContext& context) {
+    if (!m_ghost.ready()) return;
+    flow(ImGui::CalcTextSize("previous").x + ImGui::GetFrameHeight() + ImGui::GetStyle().ItemInnerSpacing.x);
+    ImGui::Checkbox("previous###ghosts", &context.settings.ghosts);
+    tooltip(fmt::format("The dim line: how the run before went on, from token {} on, where the texts part. {}", m_ghost.at() + 1, m_ghost.name()).c_str());
+}
+
 void TokensView::draw_strip(ViewContext& context, const gs::TraceSnapshot& trace, int layer) {
     const Theme& theme = context.theme;
     const gs::TraceSnapshot& run = context.what_if.run_trace();
@@ -115,7 +128,9 @@ void TokensView::draw_strip(ViewContext& context, const gs::TraceSnapshot& trace
     input.follow = context.selected.token < 0 && context.run && context.run->phase != gs::RunPhase::kFinished;
     // The answer, not the template in front of it; of a run that is flashed, the place that is in sight.
     input.open_at = context.run && !context.flashed() ? context.run->n_prompt_tokens : -1;
+    if (context.settings.ghosts && m_ghost.ready() && !context.flashed()) input.ghost = {m_ghost.at(), m_ghost.name(), m_ghost.continuation(), theme.text_dim};
     const StripHit hit = m_strip.draw("###strip", input, {0, 0});
+    if (hit.over_ghost) HoverCard(fmt::format("{}, from token {} on", m_ghost.name(), m_ghost.at() + 1)).note(m_ghost.continuation());
     if (hit.hovered >= 0) {
         context.hovered_next = {hit.hovered, -1, -1};
         Pick shown{hit.hovered, layer, -1};
