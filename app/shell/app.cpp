@@ -134,8 +134,9 @@ int run_window(const WindowOptions& options) {
     app.ui->set_folder(config);
     app.ui->commands().read_keys(window.settings().values.value("keys", nlohmann::json()));
     LayoutState layout;
-    if (read_layout(window.settings().values, layout)) app.ui->set_layout_state(layout);
-    else app.ui->set_layout(layout.layout);
+    const bool as_left = read_layout(window.settings().values, layout);
+    app.ui->set_layout_state(layout);
+    if (!as_left) app.ui->reset_layout();
     for (const gs::Error& problem : window.settings().problems()) app.session->notify({.is_error = false, .error = problem});
     ThemeKind theme = ThemeKind::kDark;
     parse_theme(app.appearance.theme, theme);

@@ -106,7 +106,7 @@ void AppUi::add_view_commands() {
     for (const LayoutKind layout : kLayouts)
         m_commands.add({std::string("layout.") + name_of(layout), kLayout, std::string("Layout: ") + titles[static_cast<size_t>(layout)], notes[static_cast<size_t>(layout)], "",
                         [this, layout](Context) { set_layout(layout); }, {}, [layout](Seen c) { return c.layout == layout; }});
-    m_commands.add({"layout.reset", kLayout, "Reset layout", "Panels as this layout was delivered", "", [this](Context) { set_layout(m_layout); }});
+    m_commands.add({"layout.reset", kLayout, "Reset layout", "Panels of this layout as it was delivered; the other layouts stay as you left them", "", [this](Context) { reset_layout(); }});
     m_commands.add({"view.larger", kView, "Larger", "Everything, by one step up to 300 %", "Ctrl+= Ctrl+Shift+= Ctrl+Num+", [this](Context) { zoom(1); }, {}, {}, true});
     m_commands.add({"view.smaller", kView, "Smaller", "Everything, by one step down to 75 %", "Ctrl+- Ctrl+Num-", [this](Context) { zoom(-1); }, {}, {}, true});
     m_commands.add({"view.normal", kView, "Normal size", "100 %", "Ctrl+0 Ctrl+Keypad0", [this](Context) { zoom(0); }});

@@ -1,14 +1,14 @@
-// The three layouts: where panels stand and which are shown (ux.md R5). The table is view_table.cpp.
+// The three layouts: where panels stand and which are shown (ux.md R5), each as the user left it. As delivered is view_table.cpp.
 #define IMGUI_DEFINE_MATH_OPERATORS
 #include <algorithm>
 #include <array>
+#include <map>
 
+#include "app/shell/app_settings.h"
 #include "app/shell/app_ui.h"
 #include "imgui_internal.h"
 
 namespace app {
-
-static constexpr std::array kLayoutNames = {"explore", "teach", "tune"};
 
 const char* name_of(LayoutKind layout) { return kLayoutNames[static_cast<size_t>(layout)]; }
 
@@ -30,14 +30,30 @@ int64_t layout_version() {
     return hash;
 }
 
+void AppUi::show_panels(const std::vector<std::string>& ids) {
+    for (Panel& panel : m_panels) panel.shown = panel.row->places.fixed() || std::find(ids.begin(), ids.end(), panel.row->id) != ids.end();
+}
+
 void AppUi::set_layout(LayoutKind layout) {
+    if (layout == m_layout) return;
+    m_left_layouts.erase(m_layout);
+    if (const auto left = arrangement()) m_left_layouts[m_layout] = *left;
     m_layout = layout;
-    for (Panel& panel : m_panels) panel.shown = panel.row->places.in(layout) != Dock::kClosed;
+    const auto as_left = m_left_layouts.extract(layout);
+    if (as_left.empty()) return reset_layout();
+    show_panels(as_left.mapped().open);
+    m_docking = as_left.mapped().docking;
+    m_build_layout = false;
+}
+
+void AppUi::reset_layout() {
+    for (Panel& panel : m_panels) panel.shown = panel.row->places.in(m_layout) != Dock::kClosed;
+    m_docking.clear();
     m_build_layout = true;
 }
 
 LayoutState AppUi::layout_state() const {
-    LayoutState state{.layout = m_layout, .open = {}};
+    LayoutState state{.layout = m_layout, .open = {}, .others = m_left_layouts};
     for (const Panel& panel : m_panels)
         if (panel.shown && !panel.row->places.fixed()) state.open.push_back(panel.row->id);
     return state;
@@ -45,8 +61,35 @@ LayoutState AppUi::layout_state() const {
 
 void AppUi::set_layout_state(const LayoutState& state) {
     m_layout = state.layout;
-    for (Panel& panel : m_panels)
-        panel.shown = panel.row->places.fixed() || std::find(state.open.begin(), state.open.end(), panel.row->id) != state.open.end();
+    show_panels(state.open);
+    m_left_layouts = state.others;
+    m_left_layouts.erase(m_layout);
+}
+
+/// Of the layout in force; none while it is still to be built as delivered.
+std::optional<Arrangement> AppUi::arrangement() const {
+    if (m_build_layout || m_dockspace == 0) return std::nullopt;
+    return Arrangement{layout_state().open, m_docking.empty() ? docking() : m_docking};
+}
+
+/// Of Dear ImGui's settings, in sections with an empty line behind each, those of the panels and of the dock; small windows are where they are.
+std::string AppUi::docking() const {
+    const std::string_view all = ImGui::SaveIniSettingsToMemory();
+    std::string kept;
+    for (size_t from = 0; from < all.size();) {
+        const size_t end = std::min(all.find("\n\n", from), all.size());
+        const std::string_view section = all.substr(from, end - from);
+        bool wanted = section.starts_with(kDockingSection);
+        for (const Panel& panel : m_panels) wanted = wanted || section.starts_with(std::string("[Window][") + panel.row->id + "]");
+        if (wanted) kept += std::string(section) + "\n\n";
+        from = std::min(all.find_first_not_of('\n', end), all.size());
+    }
+    return kept;
+}
+
+void AppUi::read_docking() {
+    if (!m_docking.empty()) ImGui::LoadIniSettingsFromMemory(m_docking.data(), m_docking.size());
+    m_docking.clear();
 }
 
 namespace {
@@ -75,23 +118,27 @@ Nodes split(ImGuiID dockspace, ImVec2 size, float height, float unit, float stri
 
 }  // namespace
 
-void AppUi::build_layout(ImGuiID dockspace) {
+void AppUi::build_layout() {
     const ImVec2 size = ImGui::GetMainViewport()->WorkSize;
-    ImGui::DockBuilderRemoveNode(dockspace);
-    ImGui::DockBuilderAddNode(dockspace, ImGuiDockNodeFlags_DockSpace);
-    ImGui::DockBuilderSetNodeSize(dockspace, size);
+    ImGui::DockBuilderRemoveNode(m_dockspace);
+    ImGui::DockBuilderAddNode(m_dockspace, ImGuiDockNodeFlags_DockSpace);
+    ImGui::DockBuilderSetNodeSize(m_dockspace, size);
     const float height = ImGui::GetMainViewport()->Size.y;  // the bars have not taken their share yet in the first frame
-    const Nodes nodes = split(dockspace, size, height, ImGui::GetFontSize(), m_layout == LayoutKind::kTeach ? 11.0f : 13.5f);
+    const Nodes nodes = split(m_dockspace, size, height, ImGui::GetFontSize(), m_layout == LayoutKind::kTeach ? 11.0f : 13.5f);
     // In this order they become tabs where places coincide; closed panels have their place, too, for when they are asked for.
+    std::map<ImGuiID, std::string> front;   // the first panel of each group, or one that was asked for meanwhile
     for (const auto& [dock, node] : {std::pair(Dock::kCenter, nodes.center), std::pair(Dock::kBeside, nodes.beside), std::pair(Dock::kRight, nodes.right),
                                      std::pair(Dock::kBottom, nodes.bottom), std::pair(Dock::kClosed, nodes.center)})
-        for (const Panel& panel : m_panels)
-            if (panel.row->places.in(m_layout) == dock) ImGui::DockBuilderDockWindow(panel.title.c_str(), node);
-    ImGui::DockBuilderFinish(dockspace);
-    for (const ImGuiID node : {nodes.center, nodes.beside, nodes.bottom}) {  // the first panel of each group in front
-        ImGuiDockNode* built = ImGui::DockBuilderGetNode(node);
-        if (built && built->Windows.Size > 0) built->SelectedTabId = built->Windows[0]->TabId;
-    }
+        for (const Panel& panel : m_panels) {
+            if (panel.row->places.in(m_layout) != dock) continue;
+            ImGui::DockBuilderDockWindow(panel.title.c_str(), node);
+            if (!panel.shown) continue;
+            const std::string id = panel.row->id;
+            if (std::find(m_raise.begin(), m_raise.end(), id) != m_raise.end()) front[node] = id;
+            else front.emplace(node, id);
+        }
+    ImGui::DockBuilderFinish(m_dockspace);
+    for (const auto& [node, id] : front) raise(id);  // not at once: a panel that was never shown has no tab yet
 }
 
 }  // namespace app

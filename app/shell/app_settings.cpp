@@ -105,14 +105,26 @@ void write_settings(Json& values, const ViewSettings& settings, const Appearance
     values["study_files"] = settings.study.files;
 }
 
+static void read_left_layouts(const Json& values, LayoutState& state) {
+    const Json* layouts = find(values, "left_layouts");
+    for (const LayoutKind layout : kLayouts) {
+        const Json* left = layouts && layout != state.layout ? find(*layouts, name_of(layout)) : nullptr;
+        const Json* docking = left ? find(*left, "docking") : nullptr;
+        const bool usable = docking && docking->is_string() && docking->get_ref<const std::string&>().find(kDockingSection) != std::string::npos;
+        if (!usable) continue;
+        Arrangement& arrangement = state.others[layout];
+        arrangement.docking = docking->get<std::string>();
+        read_texts(*left, "open_panels", arrangement.open);
+    }
+}
+
 bool read_layout(const Json& values, LayoutState& state) {
-    if (const Json* name = find(values, "layout"); name && name->is_string()) parse_layout(name->get_ref<const std::string&>(), state.layout);
+    read_name(values, "layout", kLayoutNames, state.layout);
     const Json *version = find(values, "layout_version"), *open = find(values, "open_panels");
     const bool current = version && version->is_number_integer() && version->get<int64_t>() == layout_version() && open && open->is_array();
     if (!current) return false;
-    state.open.clear();
-    for (const Json& id : *open)
-        if (id.is_string()) state.open.push_back(id.get<std::string>());
+    read_texts(values, "open_panels", state.open);
+    read_left_layouts(values, state);
     return true;
 }
 
@@ -120,6 +132,9 @@ void write_layout(Json& values, const LayoutState& state) {
     values["layout"] = name_of(state.layout);
     values["open_panels"] = state.open;
     values["layout_version"] = layout_version();
+    Json left = Json::object();
+    for (const auto& [layout, arrangement] : state.others) left[name_of(layout)] = {{"open_panels", arrangement.open}, {"docking", arrangement.docking}};
+    values["left_layouts"] = left;
 }
 
 }  // namespace app

@@ -58,7 +58,7 @@ void AppUi::raise(const std::string& view_id) {
 /// A panel that was closed has no tab before it was drawn once.
 void AppUi::raise_when_docked() {
     constexpr int kLongest = 8;  ///< it is not docked at all, then
-    if (m_build_layout) return;  // it stands elsewhere soon
+    if (m_build_layout || !m_docking.empty()) return;  // it stands elsewhere soon
     std::erase_if(m_raise, [&](const std::string& id) {
         const ImGuiWindow* window = ImGui::FindWindowByName(panel_of(id)->title.c_str());
         const bool docked = window && window->WasActive && window->DockNode && window->DockNode->TabBar;
@@ -136,7 +136,7 @@ void AppUi::draw(const gs::SessionState& state, const Theme& theme, const Appear
     if (held_soon > 0) context.keep_awake(held_soon);
     if (!(m_hovered == m_hovered_next)) context.keep_awake(0.02);  // others light up one frame later
     if (state.activity != gs::Activity::kIdle) context.keep_awake(0.25);
-    if (m_build_layout || !m_raise.empty() || m_pending_state) context.keep_awake(0.05);
+    if (m_build_layout || !m_docking.empty() || !m_raise.empty() || m_pending_state) context.keep_awake(0.05);
     m_awake_until = context.awake_until;
 }
 
@@ -189,13 +189,13 @@ void AppUi::draw_panels(ViewContext& context) {
         if (panel.row->places.in(m_layout) == Dock::kStatus) draw_bar(context, panel, false);
     }
     draw_notice_bar(context);
-    const ImGuiID dockspace = ImGui::GetID("gatescope_dock");
+    m_dockspace = ImGui::GetID("gatescope_dock");
     const bool type_settled = std::abs(ImGui::GetFontSize() - ImGui::GetStyle().FontSizeBase * ImGui::GetStyle().FontScaleMain * ImGui::GetStyle().FontScaleDpi) < 1;
-    if (ImGui::DockBuilderGetNode(dockspace) == nullptr || (m_build_layout && type_settled)) {
-        build_layout(dockspace);
+    if (ImGui::DockBuilderGetNode(m_dockspace) == nullptr || (m_build_layout && type_settled)) {
+        build_layout();
         m_build_layout = !type_settled;  // places are measured in type
     }
-    ImGui::DockSpaceOverViewport(dockspace, ImGui::GetMainViewport(),
+    ImGui::DockSpaceOverViewport(m_dockspace, ImGui::GetMainViewport(),
                                  ImGuiDockNodeFlags_NoWindowMenuButton | ImGuiDockNodeFlags_NoCloseButton);
     for (Panel& panel : m_panels) {
         if (panel.row->places.fixed() || !panel.shown) continue;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "app/shell/between_frames.h"
 #include "app/shell/bookmarks.h"
 #include "app/shell/command_palette.h"
 #include "app/shell/commands.h"
@@ -26,10 +27,18 @@ namespace app {
 /// Changes with the panels and their places: a layout that was saved under another one is built anew (ux.md R5).
 int64_t layout_version();
 
-/// Which layout is in force, and the panels of it that are shown; kept in the settings.
+/// A layout as the user left it.
+struct Arrangement {
+    std::vector<std::string> open;         ///< ids of the panels that are shown
+    std::string docking;                   ///< where panels stand: Dear ImGui's settings of them, as text
+    bool operator==(const Arrangement&) const = default;
+};
+/// Which layout is in force, the panels of it that are shown, and how the others were left; kept in the settings. Where the panels of the one in
+/// force stand is in Dear ImGui's settings (layout.ini).
 struct LayoutState {
     LayoutKind layout = LayoutKind::kExplore;
     std::vector<std::string> open;
+    std::map<LayoutKind, Arrangement> others{};   ///< those that were left; any other comes as it was delivered
 };
 const char* name_of(LayoutKind layout);          ///< "explore", "teach", "tune": settings, --layout, state lines
 /// False if there is no such layout; `layout` is left alone then.
@@ -57,8 +66,10 @@ public:
     void open_path(const std::filesystem::path& path);
     /// Only this panel, over the whole window. False if there is none of that id.
     bool show_only(const std::string& view_id);
-    /// Another arrangement of the panels, or the same one as it was delivered.
+    /// Another layout, as the user left it, or as it was delivered; from the next frame on.
     void set_layout(LayoutKind layout);
+    /// The one in force as it was delivered; the others are left alone.
+    void reset_layout();
     LayoutState layout_state() const;
     void set_layout_state(const LayoutState& state);
     /// Opens a panel if it is closed and brings it to the front of its tabs, without taking the keyboard.
@@ -89,7 +100,7 @@ private:
     void draw_panels(ViewContext& context);
     void draw_single(ViewContext& context, Panel& panel);
     void draw_dialogs(ViewContext& context);
-    void build_layout(unsigned dockspace);
+    void build_layout();
     void raise_when_docked();
     void ask_open(const gs::SessionState& state);
     void ask_save(const gs::SessionState& state);
@@ -103,6 +114,11 @@ private:
     // app_history.cpp
     void draw_history(ViewContext& context);
     void go_in_history(ViewContext& context, size_t step);
+    // app_layout.cpp
+    void show_panels(const std::vector<std::string>& ids);
+    std::optional<Arrangement> arrangement() const;
+    std::string docking() const;
+    void read_docking();
     // app_save_picture.cpp
     void draw_tab_menu(ViewContext& context, const Panel& panel);
     void draw_picture_dialog(ViewContext& context);
@@ -169,6 +185,10 @@ private:
     KeyList m_key_list;
     Appearance m_appearance;
     LayoutKind m_layout = LayoutKind::kExplore;
+    std::map<LayoutKind, Arrangement> m_left_layouts;
+    std::string m_docking;               ///< to be read before the next frame; "": nothing
+    unsigned m_dockspace = 0;            ///< once it has been drawn
+    BetweenFrames m_between_frames{[this] { read_docking(); }};
     std::vector<std::string> m_raise;    ///< panels that come to the front once they are docked
     int m_raise_frames = 0;
     FileDialog m_file_dialog;

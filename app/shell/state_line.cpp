@@ -87,7 +87,6 @@ gs::Result<E> read_name(std::string_view key, const std::string& value, const st
 constexpr std::array kModeNames = {"raw", "chat"};
 constexpr std::array kRangeNames = {"fixed", "auto"};
 constexpr std::array kColorMapNames = {"cividis", "viridis", "greys", "blue-orange"};
-constexpr std::array kLayoutNames = {"explore", "teach", "tune"};
 
 std::vector<std::string> split(const std::string& text) {
     std::vector<std::string> parts;

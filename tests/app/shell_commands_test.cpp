@@ -202,7 +202,7 @@ TEST(Layouts, ShowTheirPanelsAndResetBringsThemBack) {
             EXPECT_TRUE(stage.is_drawn("Sensitivity###sensitivity"));
             const ImGuiWindow* window = ImGui::FindWindowByName("Sensitivity###sensitivity");
             EXPECT_TRUE(window->DockNode != nullptr);
-            stage.ui->set_layout(layout);
+            stage.ui->reset_layout();
             stage.frames(6);
             EXPECT_EQ(stage.ui->is_open("sensitivity"), layout == LayoutKind::kTune);
         }

@@ -274,7 +274,8 @@ TEST(WindowSettings, ComeBackAsTheyWere) {
     settings.sampler.seed = 42;
     nlohmann::json values = nlohmann::json::object();
     write_settings(values, settings, {"contrast", 1.5f});
-    write_layout(values, {LayoutKind::kTune, {"gates"}});
+    const LayoutState kept{LayoutKind::kTune, {"gates"}, {{LayoutKind::kTeach, {{"heatmap"}, "[Docking][Data]\nDockSpace ID=0x1\n"}}}};
+    write_layout(values, kept);
     ViewSettings read;
     Appearance appearance;
     read_settings(nlohmann::json::parse(values.dump()), read, appearance);
@@ -282,6 +283,7 @@ TEST(WindowSettings, ComeBackAsTheyWere) {
     write_settings(again, read, appearance);
     LayoutState layout;
     EXPECT_TRUE(read_layout(values, layout));
+    EXPECT_EQ(layout.others, kept.others);
     write_layout(again, layout);
     EXPECT_EQ(again, values);
     EXPECT_FALSE(read.choice_signs);
@@ -302,6 +304,19 @@ TEST(WindowSettings, OfTheWrongKindKeepTheDefaults) {
     EXPECT_EQ(settings.prompt, defaults.prompt);
     EXPECT_EQ(settings.sampler, defaults.sampler);
     EXPECT_EQ(settings.chat, defaults.chat);
+    nlohmann::json older = nlohmann::json::object();   // of before each layout was left as it was
+    write_layout(older, {LayoutKind::kTune, {"gates"}});
+    older.erase("left_layouts");
+    LayoutState left;
+    EXPECT_TRUE(read_layout(older, left));
+    EXPECT_EQ(left.layout, LayoutKind::kTune);
+    EXPECT_EQ(left.open, std::vector<std::string>{"gates"});
+    EXPECT_TRUE(left.others.empty());
+    older["left_layouts"] = nlohmann::json::parse(R"({"teach": {"docking": 3}, "explore": {"docking": "no such section"}, "tune": {"docking": "[Docking][Data]"}, "x": 1})");
+    EXPECT_TRUE(read_layout(older, left));
+    EXPECT_TRUE(left.others.empty()) << "where panels of the layout in force stand is in layout.ini";
+    older["left_layouts"] = "teach";
+    EXPECT_TRUE(read_layout(older, left));
     LayoutState layout;
     EXPECT_FALSE(read_layout(bad, layout));
     EXPECT_FALSE(read_layout(nlohmann::json::object(), layout));
