@@ -12,6 +12,8 @@ namespace app {
 
 bool is_compact() { return ImGui::GetMainViewport()->Size.x < ImGui::GetFontSize() * 46; }
 
+bool is_bar_short(const ViewContext& context) { return is_compact() || context.layout == LayoutKind::kTeach; }
+
 gs::RouterSpec router_on_screen(const gs::SessionState& state) {
     if (state.run && !state.run->trace.empty()) return state.run->trace.info().router;
     return state.model ? state.model->spec.router : gs::RouterSpec{};
@@ -80,7 +82,7 @@ void RoutingBar::draw(ViewContext& context) {
     draw_k(context, router);
     draw_rule(context, router);
     m_gates.draw(context, router);
-    if (!is_compact()) {
+    if (!is_bar_short(context)) {
         draw_weights(context);
         draw_sum(context);
         draw_temperature(context);

@@ -7,6 +7,8 @@ namespace app {
 
 /// So narrow, or so large a scale, that only prompt, k and rule stay in the bar; the rest moves into "More".
 bool is_compact();
+/// Weights, their sum and temperature are in "More", too: there is no room, or a first lesson does without them.
+bool is_bar_short(const ViewContext& context);
 /// Router of what is on screen: the run's, else the loaded model's. n_experts = 0: none.
 gs::RouterSpec router_on_screen(const gs::SessionState& state);
 

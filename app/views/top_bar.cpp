@@ -152,20 +152,18 @@ void TopBar::draw_run_buttons(ViewContext& context) {
         ImGui::SameLine();
     }
     if (ImGui::Button("More###more")) ImGui::OpenPopup("###more_popup");
-    tooltip("Length and sampling");
+    tooltip(is_bar_short(context) ? "Length and sampling, and how the experts' weights are made" : "Length and sampling");
     draw_more(context);
 }
 
 void TopBar::draw_more(ViewContext& context) {
     ImGui::SetNextWindowSizeConstraints({0, 0}, {ImGui::GetMainViewport()->WorkSize.x, ImGui::GetMainViewport()->Size.y * 0.9f});
     if (!ImGui::BeginPopup("###more_popup")) return;
-    if (is_compact()) {
-        mode_buttons(context);
-        if (router_on_screen(context.state).n_experts > 0) {
-            m_routing.draw_weights(context);
-            m_routing.draw_sum(context);
-            m_routing.draw_temperature(context);
-        }
+    if (is_compact()) mode_buttons(context);
+    if (is_bar_short(context) && router_on_screen(context.state).n_experts > 0) {
+        m_routing.draw_weights(context);
+        m_routing.draw_sum(context);
+        m_routing.draw_temperature(context);
     }
     sampler_controls(context);
     ImGui::EndPopup();

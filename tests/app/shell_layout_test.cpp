@@ -147,5 +147,23 @@ TEST_F(LayoutsLeft, AStateOfAnotherLayoutShowsItsPanelsThere) {
     EXPECT_EQ(picture_of(*stage.ui), explore);
 }
 
+TEST_F(LayoutsLeft, TeachLeavesWeightsAndTemperatureToMore) {
+    const char* bar = "Prompt and routing###prompt";
+    stage.find(bar, {"###weights"});
+    stage.find(bar, {"###temperature"});
+    command("layout.teach");
+    const ImGuiID weights = ImHashStr("###weights", 0, window(bar).ID), temperature = ImHashStr("###temperature", 0, window(bar).ID);
+    for (float y = window(bar).Pos.y; y < window(bar).Pos.y + window(bar).Size.y; y += 6)
+        for (float x = 0; x < 1600; x += 12) {
+            ImGui::GetIO().AddMousePosEvent(x, y);
+            stage.frames(1);
+            EXPECT_TRUE(GImGui->HoveredId != weights && GImGui->HoveredId != temperature) << x << "," << y;
+        }
+    stage.click(bar, {"###more"});
+    const ImGuiWindow* popup = GImGui->OpenPopupStack.Size ? GImGui->OpenPopupStack[0].Window : nullptr;
+    ASSERT_NE(popup, nullptr);
+    stage.find(popup->Name, {"###temperature"});
+}
+
 }  // namespace
 }  // namespace app::test
