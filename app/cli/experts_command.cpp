@@ -1,4 +1,6 @@
 // gatescope experts: what each expert is for; with --layer and --expert everything about one.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "app/cli/cli.h"
@@ -17,18 +19,26 @@ static std::string use_text(const gs::LabelUse& use) {
     return fmt::format("{} ×{:.1f}{} ({:.0f} %)", use.label, use.lift, use.beyond_chance() ? "*" : "", 100 * use.share);
 }
 
+/// "0.031*": the text of a figure, marked where it lies outside chance.
+static std::string marked(const gs::ExpertProfile& p, double gs::ExpertImportance::*value, const std::string& text) {
+    const auto f = std::find_if(p.figures.begin(), p.figures.end(), [&](const gs::RankedFigure& of) { return of.figure->value == value; });
+    return text + (f->beyond_chance ? "*" : "");
+}
+
 static void print_layer(const gs::ExpertStudy& study, int m) {
     const gs::LayerStudy& layer = study.layers[static_cast<size_t>(m)];
-    fmt::print("layer {}: {} tokens, uniform share {}; ×: lift, * outside the 95 % of chance\n", study.trace.info().moe_layers[static_cast<size_t>(m)], study.tokens.n(),
-               shown_percent(layer.routes.mean_k() / study.n_experts()));
-    fmt::print("{:>7} {:>8} {:>7} {:>8} {:>8} {:>7}  {:<28} {:<28} {}\n", "expert", "share", "g", "EAN", "REAP", "cosine", "domain", "word class", "tokens by lift");
+    fmt::print("layer {}: {} tokens, uniform share {}; ×: lift, * outside the 95 % of chance: of a uniform router (share), of random experts used as often (g to cosine)\n",
+               study.trace.info().moe_layers[static_cast<size_t>(m)], study.tokens.n(), shown_percent(layer.routes.mean_k() / study.n_experts()));
+    fmt::print("{:>7} {:>7} {:>9} {:>8} {:>9} {:>9} {:>8}  {:<28} {:<28} {}\n", "expert", "tokens", "share", "g", "EAN", "REAP", "cosine", "domain", "word class", "tokens by lift");
     for (int e = 0; e < study.n_experts(); ++e) {
         const gs::ExpertProfile p = gs::expert_profile(study, m, e, {.n_tokens = 5, .n_contexts = 1});
         std::string words;
         for (const gs::ProfileToken& t : p.tokens)
             if (t.figures.beyond_chance()) words += fmt::format("{}\"{}\"", words.empty() ? "" : " ", shown_token(t.text));
-        fmt::print("{:>7} {:>8} {:>7.3f} {:>8.3f} {:>8.4f} {:>7.3f}  {:<28} {:<28} {}\n", e, shown_percent(p.share), p.importance.mean_weight, p.importance.ean_mean,
-                   p.importance.reap, p.importance.cosine, p.n > 0 ? use_text(p.domains.front()) : "–", p.n > 0 ? use_text(p.classes.front()) : "–", words);
+        using I = gs::ExpertImportance;
+        const auto shown = [&](double I::*value, int decimals) { return marked(p, value, fmt::format("{:.{}f}", p.importance.*value, decimals)); };
+        fmt::print("{:>7} {:>7} {:>9} {:>8} {:>9} {:>9} {:>8}  {:<28} {:<28} {}\n", e, p.n, marked(p, &I::frequency, shown_percent(p.share)), shown(&I::mean_weight, 3),
+                   shown(&I::ean_mean, 3), shown(&I::reap, 4), shown(&I::cosine, 3), p.n > 0 ? use_text(p.domains.front()) : "–", p.n > 0 ? use_text(p.classes.front()) : "–", words);
     }
 }
 
@@ -52,8 +62,11 @@ static void print_partners(const char* title, const std::vector<gs::Partner>& pa
 static void print_profile(const gs::ExpertProfile& p, const gs::RouterWords& words) {
     fmt::print("layer {}, expert {}: {} of {} tokens ({}); uniform {}, 95 % {} to {}\n", p.layer, p.expert, p.n, p.n_tokens, shown_percent(p.share), shown_percent(p.uniform),
                shown_percent(p.uniform_band.low), shown_percent(p.uniform_band.high));
+    fmt::print("importance over its {} of {} tokens; chance: a random expert used as often, its outputs drawn from all of the layer's; of the frequency, a uniform router\n", p.n, p.n_tokens);
     for (const gs::RankedFigure& f : p.figures)
-        fmt::print("  {:<19} {:>10.4g}  rank {:>3} of {}; layer {:.4g} to {:.4g}, mean {:.4g}   {}\n", f.name, f.value, f.rank, p.n_experts, f.layer_low, f.layer_high, f.layer_mean, f.meaning);
+        fmt::print("  {:<19} {:>10.4g}{} chance {:.4g}, 95 % {:.4g} to {:.4g}; rank {} of {}, layer {:.4g} to {:.4g}, mean {:.4g}, {} outside   {}\n", f.figure->name, f.value,
+                   f.beyond_chance ? '*' : ' ', f.chance.mean, f.chance.band.low, f.chance.band.high, f.rank, p.n_experts, f.layer_low, f.layer_high, f.layer_mean, f.layer_beyond,
+                   f.figure->meaning);
     fmt::print("  outputs at right angles would give a cosine of {:.3f}\n", p.importance.cosine_orthogonal);
     print_uses("by domain", p.domains);
     print_uses("by word class", p.classes);

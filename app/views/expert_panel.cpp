@@ -47,12 +47,11 @@ void ExpertPanel::controls(ViewContext& context, const gs::ExpertStudy& study, P
 void ExpertPanel::uses(ViewContext& context) {
     heading("By domain");
     draw_label_uses("domains", context, m_profile.domains, m_profile.share);
-    caption(fmt::format("Variation over domains (CV) {}", format_number(m_profile.domain_cv)));
-    heading("By word class");
-    draw_label_uses("classes", context, m_profile.classes, m_profile.share);
-    caption("Line: its share of all tokens. Shaded: 95 % of chance. ▲ ▼ outside it.");
+    caption(fmt::format("Line: its share of all tokens. Shaded: 95 % of chance. ▲ ▼ outside it. Variation over domains (CV) {}", format_number(m_profile.domain_cv)));
     heading("Importance");
     draw_figures(context, m_profile);
+    heading("By word class");
+    draw_label_uses("classes", context, m_profile.classes, m_profile.share);
 }
 
 void ExpertPanel::router(ViewContext& context) {

@@ -31,6 +31,19 @@ void draw_share(const ViewContext& context, const gs::LabelUse& use, double over
     ImGui::Dummy(size);
 }
 
+void figure_card(const gs::ExpertProfile& profile, const gs::RankedFigure& f) {
+    HoverCard card(f.figure->name);
+    card.row("value", fmt::format("{:.6g}", f.value));
+    card.row("formula", f.figure->meaning);
+    card.row("n, T", fmt::format("{} of {} tokens", profile.n, profile.n_tokens));
+    if (profile.n > 0) {
+        card.row("by chance", fmt::format("{:.6g}", f.chance.mean));
+        card.row("95 % of chance", fmt::format("{:.6g} to {:.6g}", f.chance.band.low, f.chance.band.high));
+    }
+    card.row("in the layer", fmt::format("{} of {} experts outside theirs", f.layer_beyond, profile.n_experts));
+    card.note("computed");
+}
+
 }  // namespace
 
 void draw_label_uses(const char* id, const ViewContext& context, const std::vector<gs::LabelUse>& uses, double overall) {
@@ -64,27 +77,36 @@ void draw_label_uses(const char* id, const ViewContext& context, const std::vect
     ImGui::EndTable();
 }
 
-void draw_figures(const ViewContext&, const gs::ExpertProfile& profile) {
-    if (!ImGui::BeginTable("figures", 4, kTable)) return;
-    ImGui::TableSetupColumn("figure", 0, 1.6f);
-    ImGui::TableSetupColumn("value");
-    ImGui::TableSetupColumn("rank");
-    ImGui::TableSetupColumn("layer: low, mean, high", 0, 2);
+void draw_figures(const ViewContext& context, const gs::ExpertProfile& profile) {
+    caption(fmt::format("Over its {} of {} tokens, computed. Chance: a random expert used as often, its outputs drawn from all of this layer's; of the frequency, a uniform router.",
+                        profile.n, profile.n_tokens));
+    if (!ImGui::BeginTable("figures", 5, kTable)) return;
+    ImGui::TableSetupColumn("figure", 0, 1.5f);
+    ImGui::TableSetupColumn("value", 0, 1);
+    ImGui::TableSetupColumn("95 % of chance", 0, 1.6f);
+    ImGui::TableSetupColumn("rank", 0, 0.9f);
+    ImGui::TableSetupColumn("layer: low, mean, high", 0, 1.9f);
     ImGui::TableHeadersRow();
     for (const gs::RankedFigure& f : profile.figures) {
         ImGui::TableNextRow();
         ImGui::TableNextColumn();
-        ImGui::TextUnformatted(f.name);
-        tooltip(f.meaning);
+        ImGui::TextUnformatted(f.figure->name);
+        tooltip(f.figure->meaning);
         ImGui::TableNextColumn();
-        ImGui::TextUnformatted(format_number(f.value).c_str());
+        ImGui::PushStyleColor(ImGuiCol_Text, f.beyond_chance ? context.theme.text : context.theme.text_dim);
+        ImGui::TextUnformatted((format_number(f.value) + (f.beyond_chance ? mark_of(f.value, f.chance.band) : "")).c_str());
+        ImGui::PopStyleColor();
+        if (ImGui::IsItemHovered()) figure_card(profile, f);
+        ImGui::TableNextColumn();
+        ImGui::TextUnformatted(profile.n == 0 ? "–" : fmt::format("{} to {}", format_number(f.chance.band.low), format_number(f.chance.band.high)).c_str());
+        if (ImGui::IsItemHovered()) figure_card(profile, f);
         ImGui::TableNextColumn();
         ImGui::TextUnformatted(fmt::format("{} of {}", f.rank, profile.n_experts).c_str());
         ImGui::TableNextColumn();
         dim_text(fmt::format("{}  {}  {}", format_number(f.layer_low), format_number(f.layer_mean), format_number(f.layer_high)));
     }
     ImGui::EndTable();
-    caption(fmt::format("Over its {} tokens, computed. A cosine of {} would come of outputs at right angles.", profile.n, format_number(profile.importance.cosine_orthogonal)));
+    caption(fmt::format("A cosine of {} would come of outputs at right angles.", format_number(profile.importance.cosine_orthogonal)));
 }
 
 void draw_profile_tokens(ViewContext& context, const gs::ExpertProfile& profile) {

@@ -11,7 +11,7 @@ namespace app {
 
 /// A row per label: share as a bar with the expert's overall share as a line and the band of chance, lift, tokens.
 void draw_label_uses(const char* id, const ViewContext& context, const std::vector<gs::LabelUse>& uses, double overall);
-/// Value, rank in the layer, and the layer's range.
+/// Value, what chance gives, rank in the layer, and the layer's range.
 void draw_figures(const ViewContext& context, const gs::ExpertProfile& profile);
 /// Tokens with counts, lift and its band; contexts below each.
 void draw_profile_tokens(ViewContext& context, const gs::ExpertProfile& profile);

@@ -14,6 +14,7 @@
 #include "app/views/views_b.h"
 #include "app/widgets/token_text.h"
 #include "app/widgets/ui_kit.h"
+#include "engine/routing/chance.h"
 
 namespace app {
 namespace {
@@ -83,7 +84,9 @@ private:
         float weight;
     };
     std::vector<User> m_users;  ///< tokens that used the expert, largest weight first, at most 12
+    int m_n_users = 0;          ///< all of them
     double m_mean_weight = 0;
+    gs::ChanceNull m_chance;    ///< of m_mean_weight: a random expert used as often
     uint64_t m_users_revision = 0;
     int m_users_layer = -1, m_users_expert = -1;
     gs::PhaseFilter m_users_phase = gs::PhaseFilter::kBoth;
@@ -201,16 +204,21 @@ void Inspector::find_users(const gs::TraceSnapshot& trace, int layer, int expert
     m_users_revision = trace.revision(), m_users_layer = layer, m_users_expert = expert, m_users_phase = phase;
     m_users.clear();
     double sum = 0;
+    std::vector<float> of_layer;
     for (int t = 0; t < trace.n_tokens(); ++t) {
         const bool prefill = trace.token(t).phase == gs::Phase::kPrefill;
         if ((phase == gs::PhaseFilter::kPrefill && !prefill) || (phase == gs::PhaseFilter::kDecode && prefill)) continue;
         const auto ids = trace.ids(layer, t);
+        const auto weights = trace.weights(layer, t);
+        of_layer.insert(of_layer.end(), weights.begin(), weights.end());
         const auto found = std::find(ids.begin(), ids.end(), expert);
         if (found == ids.end()) continue;
-        m_users.push_back({t, trace.weights(layer, t)[static_cast<size_t>(found - ids.begin())]});
+        m_users.push_back({t, weights[static_cast<size_t>(found - ids.begin())]});
         sum += m_users.back().weight;
     }
-    m_mean_weight = m_users.empty() ? 0 : sum / static_cast<double>(m_users.size());
+    m_n_users = static_cast<int>(m_users.size());
+    m_mean_weight = m_users.empty() ? 0 : sum / m_n_users;
+    m_chance = m_users.empty() || !trace.has_weights() ? gs::ChanceNull{} : gs::DrawnValues(of_layer).mean_of(static_cast<uint32_t>(m_n_users));
     std::stable_sort(m_users.begin(), m_users.end(), [](const User& a, const User& b) { return a.weight > b.weight; });
     if (m_users.size() > 12) m_users.resize(12);
 }
@@ -218,7 +226,14 @@ void Inspector::find_users(const gs::TraceSnapshot& trace, int layer, int expert
 void Inspector::draw_users(ViewContext& context, const gs::TraceSnapshot& trace, int layer, int expert) {
     find_users(trace, layer, expert, context.settings.phase);
     if (m_users.empty()) return;
-    key_value("mean weight", format_number(m_mean_weight), "Mean applied weight over the tokens that used it");
+    if (trace.has_weights()) {
+        const gs::Band& band = m_chance.band;
+        key_value("mean weight", fmt::format("{} over {} tokens", format_number(m_mean_weight), m_n_users), "Mean applied weight over the tokens that used it");
+        key_value("if random",
+                  fmt::format("{} ({}–{}): {}", format_number(m_chance.mean), format_number(band.low), format_number(band.high),
+                              m_mean_weight > band.high ? "above" : m_mean_weight < band.low ? "below" : "inside"),
+                  "Of a random expert that is used as often, its weights drawn from all that this layer applied: the mean, and where 95 % of such experts lie");
+    }
     dim_text("strongest tokens");
     ImGui::PushID("users");
     bool first = true;

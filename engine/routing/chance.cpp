@@ -8,7 +8,9 @@
 namespace gs {
 namespace {
 
-constexpr double kTail = 0.025, kNegligible = 1e-15;
+constexpr double kTail = 0.025, kNegligible = 1e-15, kQuantile = 1.959963984540054, kMostSkewness = 1;
+constexpr int kDraws = 600;
+constexpr double kRounding = 1e-9;         // relative: a mean summed in another order is still the mean
 
 /// Of a distribution with one mode on least..most, up(c) = P(c + 1) / P(c): walked from the mode outwards, so that nothing underflows.
 template <class Up>
@@ -50,6 +52,64 @@ Band hypergeometric_band(uint32_t n_all, uint32_t n_marked, uint32_t n_drawn) {
     return central_band(least, most, mode, [&](uint32_t c) {
         return (n_marked - c) / (c + 1.0) * (n_drawn - c) / (static_cast<double>(n_all) - n_marked - n_drawn + c + 1.0);
     });
+}
+
+DrawnValues::DrawnValues(std::span<const float> values) : m_sorted(values.begin(), values.end()), m_sums(1, 0.0) {
+    std::sort(m_sorted.begin(), m_sorted.end());
+    for (const double v : m_sorted) m_sums.push_back(m_sums.back() + v);
+    const double n = static_cast<double>(m_sorted.size());
+    double third = 0;
+    for (const double v : m_sorted) {
+        const double away = v - m_sums.back() / n;
+        m_variance += away * away / n;
+        third += away * away * away / n;
+    }
+    if (m_variance > 0) m_skewness = third / std::pow(m_variance, 1.5);
+}
+
+/// Of the mean of n of the values.
+static Band simulated_band(std::vector<double> order, uint32_t n) {
+    std::vector<double> means;
+    Shuffler random(n);
+    for (int draw = 0; draw < kDraws; ++draw) {
+        double sum = 0;
+        for (size_t i = 0; i < n; ++i) {
+            std::swap(order[i], order[i + random.below(order.size() - i)]);
+            sum += order[i];
+        }
+        means.push_back(sum / n);
+    }
+    return summarise(std::move(means)).band;
+}
+
+ChanceNull DrawnValues::mean_of(uint32_t n) const {
+    GS_CHECK(n > 0 && n <= m_sorted.size(), "some are drawn, and no more than there are");
+    const double all = static_cast<double>(m_sorted.size()), drawn = n, mean = m_sums.back() / all;
+    double sd = 0, skewness = 0;
+    if (n < m_sorted.size()) {
+        sd = std::sqrt(m_variance / drawn * (all - drawn) / (all - 1));
+        if (m_sorted.size() > 2) skewness = m_skewness * (all - 2 * drawn) / (all - 2) * std::sqrt((all - 1) / (drawn * (all - drawn)));
+    }
+    const double shift = skewness * (kQuantile * kQuantile - 1) / 6;
+    const double least = m_sums[n] / drawn, most = (m_sums.back() - m_sums[m_sorted.size() - n]) / drawn;
+    const Band expanded{std::max(mean + sd * (shift - kQuantile), least), std::min(mean + sd * (shift + kQuantile), most)};
+    const Band band = std::abs(skewness) > kMostSkewness ? simulated_band(m_sorted, n) : expanded;
+    return {mean, {band.low - kRounding * std::abs(band.low), band.high + kRounding * std::abs(band.high)}};
+}
+
+ChanceNull DrawnValues::largest_of(uint32_t n) const {
+    GS_CHECK(n > 0 && n <= m_sorted.size(), "some are drawn, and no more than there are");
+    ChanceNull null{0, {m_sorted[n - 1], m_sorted.back()}};
+    // From the largest down: p is the chance that the r-th smallest is the largest drawn, at_most that it or a smaller one is.
+    double p = n / static_cast<double>(m_sorted.size()), at_most = 1;
+    for (size_t r = m_sorted.size(); r >= n; --r) {
+        null.mean += p * m_sorted[r - 1];
+        if (at_most >= 1 - kTail) null.band.high = m_sorted[r - 1];
+        if (at_most >= kTail) null.band.low = m_sorted[r - 1];
+        at_most -= p;
+        p *= static_cast<double>(r - n) / static_cast<double>(std::max<size_t>(r - 1, 1));
+    }
+    return null;
 }
 
 ShuffleNull summarise(std::vector<double> samples) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/core/check.h"
+#include "engine/routing/metrics.h"
 
 namespace gs {
 
@@ -31,6 +32,48 @@ std::vector<ExpertImportance> expert_importance(const LayerRoutes& routes, const
         e.cosine_orthogonal /= e.n;
     }
     return out;
+}
+
+std::vector<ImportanceNull> importance_nulls(const LayerRoutes& routes, const SlotOutputs& outputs) {
+    const bool measured = !outputs.norm.empty();
+    GS_CHECK(!measured || outputs.norm.size() == routes.ids.size(), "outputs of every slot, or of none");
+    std::vector<uint32_t> used(static_cast<size_t>(routes.n_experts));
+    for (const uint16_t id : routes.ids) ++used[id];
+    const UniformNull uniform = uniform_null(routes.n_experts, routes.mean_k(), static_cast<uint32_t>(routes.n_tokens()));
+    const DrawnValues weights(routes.weights), norms(outputs.norm), parts(outputs.part), cosines(outputs.cosine);
+    std::vector<ImportanceNull> out(used.size());
+    for (size_t e = 0; e < used.size(); ++e) {
+        const uint32_t n = used[e];
+        out[e].frequency = {uniform.share, {uniform.band_low, uniform.band_high}};
+        if (n == 0) continue;
+        out[e].mean_weight = weights.mean_of(n);
+        out[e].weighted_frequency = out[e].mean_weight.times(n);
+        if (!measured) continue;
+        out[e].ean_mean = norms.mean_of(n);
+        out[e].ean_sum = out[e].ean_mean.times(n);
+        out[e].reap = parts.mean_of(n);
+        out[e].weighted_ean = out[e].reap.times(n);
+        out[e].max_norm = norms.largest_of(n);
+        out[e].cosine = cosines.mean_of(n);
+    }
+    return out;
+}
+
+std::span<const ImportanceFigure> importance_figures() {
+    using I = ExpertImportance;
+    using N = ImportanceNull;
+    static constexpr ImportanceFigure kFigures[] = {
+        {"frequency", "share", "share of tokens that use it", &I::frequency, &N::frequency},
+        {"weighted frequency", "weighted_frequency", "Σ applied weight g over its tokens", &I::weighted_frequency, &N::weighted_frequency},
+        {"mean weight", "mean_weight", "mean g over its tokens", &I::mean_weight, &N::mean_weight},
+        {"EAN", "ean", "mean output norm ‖f(x)‖ over its tokens", &I::ean_mean, &N::ean_mean},
+        {"EAN sum", "ean_sum", "Σ ‖f(x)‖", &I::ean_sum, &N::ean_sum},
+        {"weighted EAN", "weighted_ean", "Σ g ‖f(x)‖", &I::weighted_ean, &N::weighted_ean},
+        {"REAP", "reap", "mean g ‖f(x)‖ over its tokens", &I::reap, &N::reap},
+        {"largest norm", "max_norm", "max ‖f(x)‖", &I::max_norm, &N::max_norm},
+        {"cosine", "cosine", "mean cosine of its output with the routed sum", &I::cosine, &N::cosine},
+    };
+    return kFigures;
 }
 
 SingleExpertCosine single_expert_cosine(const LayerRoutes& routes, const SlotOutputs& outputs) {

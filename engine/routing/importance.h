@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/routing/chance.h"
 #include "engine/routing/layer_routes.h"
 
 namespace gs {
@@ -33,6 +34,27 @@ struct ExpertImportance {
 };
 /// [E]. outputs: empty vectors where they were not measured; its figures are 0 then.
 std::vector<ExpertImportance> expert_importance(const LayerRoutes& routes, const SlotOutputs& outputs);
+
+/// Those figures by chance. frequency: of a uniform router (binomial over T tokens, k/E). All others: of a random expert that is used as often. It keeps its
+/// n tokens, but its weights, norms and cosines are n of those of all the layer's slots, drawn without replacement (DrawnValues); so a sum is n times the
+/// mean, and a figure outside is not there because the expert is used much. Slots count as independent of each other, which those of one word are not:
+/// an expert of few words can lie outside for its words' sake. Of an unused expert everything is 0.
+struct ImportanceNull {
+    ChanceNull frequency, weighted_frequency, mean_weight, ean_mean, ean_sum, weighted_ean, reap, max_norm, cosine;
+};
+/// [E]. outputs as above.
+std::vector<ImportanceNull> importance_nulls(const LayerRoutes& routes, const SlotOutputs& outputs);
+
+/// One figure of importance and its null, for tables and files.
+struct ImportanceFigure {
+    const char* name;                        ///< for people
+    const char* key;                         ///< of a column
+    const char* meaning;                     ///< formula
+    double ExpertImportance::*value;
+    ChanceNull ImportanceNull::*null;
+    bool beyond_chance(const ExpertImportance& of, const ImportanceNull& chance) const { return of.n > 0 && !(chance.*null).band.holds(of.*value); }
+};
+std::span<const ImportanceFigure> importance_figures();
 
 /// Mean over tokens of the first choice's cosine with the routed sum (MoE-Lens), and of what outputs at right angles would give.
 struct SingleExpertCosine {

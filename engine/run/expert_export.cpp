@@ -11,6 +11,7 @@ using Json = nlohmann::ordered_json;
 
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 Json json_of(const Band& band) { return {number(band.low), number(band.high)}; }
+Json json_of(const ChanceNull& null) { return {{"mean", number(null.mean)}, {"band_95", json_of(null.band)}}; }
 Json json_of(const ShuffleNull& null) { return {{"mean", number(null.mean)}, {"band_95", json_of(null.band)}, {"shuffles", null.n}}; }
 
 Json json_of(const Information& i) {
@@ -99,17 +100,20 @@ std::string specialization_csv(const ExpertStudy& study) {
 }
 
 std::string experts_csv(const ExpertStudy& study) {
-    std::string csv = "layer,expert,tokens,share,mean_weight,weighted_frequency,ean,ean_sum,weighted_ean,reap,max_norm,cosine,cosine_if_orthogonal,top_domain,top_domain_lift,"
-                      "top_class,top_class_lift,domain_cv\n";
+    std::string csv = "layer,expert,tokens,of_tokens";
+    for (const ImportanceFigure& f : importance_figures()) csv += fmt::format(",{0},{0}_chance,{0}_low,{0}_high", f.key);
+    csv += ",cosine_if_orthogonal,top_domain,top_domain_lift,top_class,top_class_lift,domain_cv\n";
     for (int m = 0; m < study.n_layers(); ++m) {
         const LayerStudy& layer = study.layers[static_cast<size_t>(m)];
         for (int e = 0; e < study.n_experts(); ++e) {
             const ExpertImportance& i = layer.importance[static_cast<size_t>(e)];
             const auto domains = label_uses(layer.by_domain, e, study.tokens.domains), classes = label_uses(layer.by_class, e, class_names());
-            csv += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{}", study.trace.info().moe_layers[static_cast<size_t>(m)], e, i.n, csv_number(i.frequency),
-                               csv_number(i.mean_weight), csv_number(i.weighted_frequency), csv_number(i.ean_mean), csv_number(i.ean_sum), csv_number(i.weighted_ean),
-                               csv_number(i.reap), csv_number(i.max_norm), csv_number(i.cosine), csv_number(i.cosine_orthogonal));
-            csv += fmt::format(",{},{},{},{},{}\n", quoted(domains.front().label), csv_number(domains.front().lift), quoted(classes.front().label),
+            csv += fmt::format("{},{},{},{}", study.trace.info().moe_layers[static_cast<size_t>(m)], e, i.n, study.tokens.n());
+            for (const ImportanceFigure& f : importance_figures()) {
+                const ChanceNull& chance = layer.importance_null[static_cast<size_t>(e)].*f.null;
+                csv += fmt::format(",{},{},{},{}", csv_number(i.*f.value), csv_number(chance.mean), csv_number(chance.band.low), csv_number(chance.band.high));
+            }
+            csv += fmt::format(",{},{},{},{},{},{}\n", csv_number(i.cosine_orthogonal), quoted(domains.front().label), csv_number(domains.front().lift), quoted(classes.front().label),
                                csv_number(classes.front().lift), csv_number(layer.by_domain.cv(e)));
         }
     }
@@ -119,7 +123,8 @@ std::string experts_csv(const ExpertStudy& study) {
 Json profile_json(const ExpertProfile& p) {
     Json figures = Json::object(), domains = Json::array(), classes = Json::array(), tokens = Json::array();
     for (const RankedFigure& f : p.figures)
-        figures[f.name] = {{"value", f.value}, {"meaning", f.meaning}, {"rank", f.rank}, {"layer_low", f.layer_low}, {"layer_mean", f.layer_mean}, {"layer_high", f.layer_high}};
+        figures[f.figure->name] = {{"value", f.value}, {"tokens", p.n}, {"of_tokens", p.n_tokens}, {"meaning", f.figure->meaning}, {"null", json_of(f.chance)}, {"beyond_chance", f.beyond_chance},
+                                   {"rank", f.rank}, {"layer_low", f.layer_low}, {"layer_mean", f.layer_mean}, {"layer_high", f.layer_high}, {"layer_beyond_chance", f.layer_beyond}};
     for (const LabelUse& u : p.domains) domains.push_back(json_of(u));
     for (const LabelUse& u : p.classes) classes.push_back(json_of(u));
     for (const ProfileToken& t : p.tokens) {
@@ -139,7 +144,7 @@ std::string profile_csv(const ExpertProfile& p) {
     const auto line = [&](const char* kind, const std::string& name, uint32_t n, uint32_t chosen, double value, double expected, const Band& band) {
         csv += fmt::format("{},{},{},{},{},{},{},{}\n", kind, quoted(name), n, chosen, csv_number(value), csv_number(expected), csv_number(band.low), csv_number(band.high));
     };
-    for (const RankedFigure& f : p.figures) line("importance", f.name, p.n_tokens, p.n, f.value, f.layer_mean, {f.layer_low, f.layer_high});
+    for (const RankedFigure& f : p.figures) line("importance", f.figure->name, p.n_tokens, p.n, f.value, f.chance.mean, f.chance.band);
     for (const LabelUse& u : p.domains) line("domain", u.label, u.n, u.chosen, u.share, p.share, u.band);
     for (const LabelUse& u : p.classes) line("word class", u.label, u.n, u.chosen, u.share, p.share, u.band);
     for (const ProfileToken& t : p.tokens) line("token lift", t.text, t.figures.n, t.figures.chosen, t.figures.lift, 1, t.figures.band);

@@ -14,7 +14,7 @@ namespace gs {
 nlohmann::ordered_json specialization_json(const ExpertStudy& study);
 /// A line per layer, kind of label, label and expert: tokens, chosen, share, lift, band.
 std::string specialization_csv(const ExpertStudy& study);
-/// A line per layer and expert: load, importance, most lifted domain and word class.
+/// A line per layer and expert: load, importance with expectation and band by chance, most lifted domain and word class.
 std::string experts_csv(const ExpertStudy& study);
 nlohmann::ordered_json profile_json(const ExpertProfile& profile);
 std::string profile_csv(const ExpertProfile& profile);     ///< a line per figure: kind, name, tokens, value, expected, band

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "engine/core/check.h"
-#include "engine/routing/metrics.h"
 
 namespace gs {
 namespace {
@@ -59,32 +58,18 @@ std::vector<Partner> neighbours_of(const LayerRoutes& here, const LayerRoutes& o
     return out;
 }
 
-std::vector<RankedFigure> ranked_figures(const LayerStudy& layer, int expert) {
-    struct Row {
-        const char* name;
-        const char* meaning;
-        double ExpertImportance::*value;
-    };
-    constexpr Row kRows[] = {
-        {"frequency", "share of tokens that use it", &ExpertImportance::frequency},
-        {"weighted frequency", "Σ applied weight g over its tokens", &ExpertImportance::weighted_frequency},
-        {"mean weight", "mean g over its tokens", &ExpertImportance::mean_weight},
-        {"EAN", "mean output norm ‖f(x)‖ over its tokens", &ExpertImportance::ean_mean},
-        {"EAN sum", "Σ ‖f(x)‖", &ExpertImportance::ean_sum},
-        {"weighted EAN", "Σ g ‖f(x)‖", &ExpertImportance::weighted_ean},
-        {"REAP", "mean g ‖f(x)‖ over its tokens", &ExpertImportance::reap},
-        {"largest norm", "max ‖f(x)‖", &ExpertImportance::max_norm},
-        {"cosine", "mean cosine of its output with the routed sum", &ExpertImportance::cosine},
-    };
+std::vector<RankedFigure> ranked_figures(const LayerStudy& layer, size_t expert) {
     std::vector<RankedFigure> out;
-    for (const Row& row : kRows) {
+    for (const ImportanceFigure& row : importance_figures()) {
         std::vector<double> values;
         for (const ExpertImportance& e : layer.importance) values.push_back(e.*row.value);
-        RankedFigure figure{row.name, row.meaning, values[static_cast<size_t>(expert)]};
+        RankedFigure figure{.figure = &row, .value = values[expert], .chance = layer.importance_null[expert].*row.null};
         figure.layer_low = *std::min_element(values.begin(), values.end());
         figure.layer_high = *std::max_element(values.begin(), values.end());
         for (const double v : values) figure.layer_mean += v / static_cast<double>(values.size());
-        figure.rank = rank_of(values, static_cast<size_t>(expert));
+        figure.rank = rank_of(values, expert);
+        for (size_t e = 0; e < values.size(); ++e) figure.layer_beyond += row.beyond_chance(layer.importance[e], layer.importance_null[e]);
+        figure.beyond_chance = row.beyond_chance(layer.importance[expert], layer.importance_null[expert]);
         out.push_back(figure);
     }
     return out;
@@ -122,10 +107,10 @@ ExpertProfile expert_profile(const ExpertStudy& study, int moe_layer, int expert
     out.n = out.importance.n;
     out.n_tokens = static_cast<uint32_t>(study.tokens.n());
     out.share = out.importance.frequency;
-    const UniformNull uniform = uniform_null(out.n_experts, layer.routes.mean_k(), out.n_tokens);
-    out.uniform = uniform.share;
-    out.uniform_band = {uniform.band_low, uniform.band_high};
-    out.figures = ranked_figures(layer, expert);
+    const ChanceNull& uniform = layer.importance_null[static_cast<size_t>(expert)].frequency;
+    out.uniform = uniform.mean;
+    out.uniform_band = uniform.band;
+    out.figures = ranked_figures(layer, static_cast<size_t>(expert));
     out.domains = label_uses(layer.by_domain, expert, study.tokens.domains);
     out.classes = label_uses(layer.by_class, expert, class_names());
     out.domain_cv = layer.by_domain.cv(expert);

@@ -40,12 +40,14 @@ struct Partner {
     bool beyond_chance() const { return !band.holds(share); }
 };
 
-/// A figure of importance beside the other experts of the layer: they are its reference, for a norm has no null of its own.
+/// A figure of importance beside chance and beside the other experts of the layer.
 struct RankedFigure {
-    const char* name = "";
-    const char* meaning = "";                ///< formula and unit
+    const ImportanceFigure* figure = nullptr;
     double value = 0, layer_low = 0, layer_mean = 0, layer_high = 0;
+    ChanceNull chance;                       ///< a random expert used as often; of the frequency: a uniform router
+    bool beyond_chance = false;              ///< value outside the 95 %; false of an unused expert
     int rank = 0;                            ///< 1 = largest of the layer
+    int layer_beyond = 0;                    ///< experts of the layer outside theirs; 5 % of those used by chance
 };
 
 struct ExpertProfile {

@@ -49,6 +49,7 @@ struct LayerStudy {
     IdEffect id_effect;
     VocabularySpecialization vocabulary;     ///< ids with at least kMinOccurrences
     std::vector<ExpertImportance> importance;   ///< [E]
+    std::vector<ImportanceNull> importance_null;   ///< [E]
     SingleExpertCosine top_cosine;
 };
 

@@ -95,6 +95,7 @@ LayerStudy analyse_layer(LayerRoutes routes, SlotOutputs outputs, const StudyTok
     out.id_effect = token_id_effect(routes, tokens.ids, kPairsPerId, std::min(fewer, 40), kSeed + 4);
     out.vocabulary = vocabulary_specialization(routes, tokens.ids, kMinOccurrences, std::min(fewer, 40), kSeed + 5);
     out.importance = expert_importance(routes, outputs);
+    out.importance_null = importance_nulls(routes, outputs);
     out.top_cosine = single_expert_cosine(routes, outputs);
     out.routes = std::move(routes);
     out.outputs = std::move(outputs);

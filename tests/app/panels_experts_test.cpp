@@ -109,7 +109,10 @@ TEST(ExpertPanels, OneExpertShowsItsProfile) {
     const gs::ExpertProfile p = gs::expert_profile(*study, 2, 5);
     EXPECT_TRUE(stage.says(fmt::format("{} of {} tokens", p.n, p.n_tokens))) << stage.text;
     EXPECT_TRUE(stage.says("×" + format_number(p.domains[0].lift))) << stage.text;
-    EXPECT_TRUE(stage.says(format_number(p.figures[6].value))) << "REAP\n" << stage.text;
+    const gs::RankedFigure& reap = p.figures[6];
+    EXPECT_EQ(reap.figure->name, std::string("REAP"));
+    EXPECT_TRUE(stage.says(format_number(reap.value) + (reap.value > reap.chance.band.high ? " ▲" : reap.value < reap.chance.band.low ? " ▼" : ""))) << stage.text;
+    EXPECT_TRUE(stage.says(fmt::format("{} to {}", format_number(reap.chance.band.low), format_number(reap.chance.band.high)))) << stage.text;
     EXPECT_TRUE(stage.says(fmt::format("expert {}", p.partners[0].expert)));
     EXPECT_TRUE(stage.says(fmt::format("{} ids occur", p.ids_tested)));
     EXPECT_TRUE(stage.says("Nearest vocabulary"));

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <numeric>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/cli/program.h"
@@ -218,6 +219,34 @@ TEST(ExpertsCommand, TellsOfOneExpertWhatItsTokensAre) {
     const ProgramResult text = run_program(what);
     ASSERT_EQ(text.exit_code, 0) << text.err;
     EXPECT_NE(text.out.find("layer 12, expert 5: " + std::to_string(j["tokens"].get<int>()) + " of "), std::string::npos) << text.out;
+}
+
+TEST(ExpertsCommand, SaysTheSameImportanceAndItsChanceInEveryForm) {
+    const auto ask_experts = [](std::initializer_list<const char*> more) {
+        std::vector<std::string> what = {"experts", "--domains", "prose", "--max-tokens", "80", "--shuffles", "20", "--layer", "12"};
+        what.insert(what.end(), more.begin(), more.end());
+        return run_program(what);
+    };
+    const auto one = ask_experts({"--expert", "5", "--json"}).json();
+    const std::string text = ask_experts({"--expert", "5"}).out, lines = ask_experts({"--expert", "5", "--csv"}).out;
+    const auto all = ask_experts({"--json"}).json();
+    const std::string layer = ask_experts({}).out;
+    EXPECT_EQ(one["importance"].size(), 9u);
+    EXPECT_EQ(one["importance"], all["experts"][5]["importance"]);
+    for (const auto& [name, f] : one["importance"].items()) {
+        const double value = f["value"], low = f["null"]["band_95"][0], high = f["null"]["band_95"][1];
+        EXPECT_EQ(f["tokens"], one["tokens"]) << name;
+        EXPECT_EQ(f["of_tokens"], one["of_tokens"]) << name;
+        EXPECT_LT(low, high) << name;
+        EXPECT_EQ(f["beyond_chance"].get<bool>(), value < low || value > high) << name;
+        const std::string said = fmt::format("{:.4g}{} chance {:.4g}, 95 % {:.4g} to {:.4g}", value, f["beyond_chance"].get<bool>() ? '*' : ' ', f["null"]["mean"].get<double>(), low, high);
+        EXPECT_NE(text.find(said), std::string::npos) << said << '\n' << text;
+        const std::string line = fmt::format("importance,\"{}\",{},{},{:.9g},{:.9g},{:.9g},{:.9g}\n", name, one["of_tokens"].get<int>(), one["tokens"].get<int>(), value, f["null"]["mean"].get<double>(), low, high);
+        EXPECT_NE(lines.find(line), std::string::npos) << line << '\n' << lines;
+    }
+    const auto& reap = one["importance"]["REAP"];
+    const std::string cell = fmt::format(" {:.4f}{} ", reap["value"].get<double>(), reap["beyond_chance"].get<bool>() ? "*" : "");
+    EXPECT_NE(layer.find(cell), std::string::npos) << cell << '\n' << layer;
 }
 
 TEST(CoActivationCommand, ReadsARecordedRunWithoutAModel) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 
@@ -60,6 +62,91 @@ TEST(Chance, BandsAreEmptyOrCertainAtTheEnds) {
     EXPECT_EQ(hypergeometric_band(10, 10, 4).low, 4);
     EXPECT_EQ(hypergeometric_band(10, 0, 4).high, 0);
     EXPECT_EQ(hypergeometric_band(0, 0, 0).high, 0);
+}
+
+/// Every subset of n of the values.
+template <class Visit>
+void for_every_draw(const std::vector<float>& values, size_t n, Visit visit) {
+    for (uint32_t set = 0; set < 1u << values.size(); ++set) {
+        if (static_cast<size_t>(std::popcount(set)) != n) continue;
+        std::vector<double> drawn;
+        for (size_t i = 0; i < values.size(); ++i)
+            if (set >> i & 1) drawn.push_back(static_cast<double>(values[i]));
+        visit(drawn);
+    }
+}
+
+TEST(Chance, MeanAndLargestOfDrawnValuesAreThoseOfAllDraws) {
+    const std::vector<float> values = {0.5f, 3, 1.25f, 0.75f, 2, 7, 1, 0.25f, 1.5f, 12, 2};
+    const DrawnValues population(values);
+    int n_expanded = 0;
+    for (size_t n = 1; n <= values.size(); ++n) {
+        std::vector<double> means, largest;
+        for_every_draw(values, n, [&](const std::vector<double>& drawn) {
+            means.push_back(std::accumulate(drawn.begin(), drawn.end(), 0.0) / static_cast<double>(n));
+            largest.push_back(*std::max_element(drawn.begin(), drawn.end()));
+        });
+        const double all = static_cast<double>(means.size());
+        const double mean = std::accumulate(means.begin(), means.end(), 0.0) / all;
+        double variance = 0, third = 0;
+        for (const double m : means) variance += std::pow(m - mean, 2) / all, third += std::pow(m - mean, 3) / all;
+        const double skewness = variance > 1e-12 ? third / std::pow(variance, 1.5) : 0, z = 1.959964;
+        const auto [least, most] = std::minmax_element(means.begin(), means.end());
+        const ChanceNull null = population.mean_of(static_cast<uint32_t>(n));
+        EXPECT_NEAR(null.mean, mean, 1e-12);
+        EXPECT_TRUE(null.band.holds(mean)) << n;
+        n_expanded += std::abs(skewness) < 1;
+        if (std::abs(skewness) < 1) {
+            EXPECT_NEAR(null.band.low, std::max(*least, mean + std::sqrt(variance) * (-z + skewness * (z * z - 1) / 6)), 1e-6) << n;
+            EXPECT_NEAR(null.band.high, std::min(*most, mean + std::sqrt(variance) * (z + skewness * (z * z - 1) / 6)), 1e-6) << n;
+        }
+        std::sort(largest.begin(), largest.end());
+        const ChanceNull top = population.largest_of(static_cast<uint32_t>(n));
+        EXPECT_NEAR(top.mean, std::accumulate(largest.begin(), largest.end(), 0.0) / all, 1e-9) << n;
+        // The definition: the first value up to which 2.5 % or 97.5 % of the draws lie. Half a draw of slack against rounding.
+        const auto reached = [&](double share) { return largest[static_cast<size_t>(std::max(0.0, std::ceil(share * all - 1e-6) - 1))]; };
+        EXPECT_EQ(top.band.low, reached(0.025)) << n;
+        EXPECT_EQ(top.band.high, reached(0.975)) << n;
+    }
+    EXPECT_GE(n_expanded, 5) << "of few values drawn the skewness is larger";
+}
+
+TEST(Chance, MeansOfDrawnValuesLieInTheBandAsOftenAsItSays) {
+    std::mt19937_64 random(5);
+    std::lognormal_distribution<float> norm(0, 0.5f);
+    std::vector<float> values(4000);
+    for (float& v : values) v = norm(random);
+    for (const bool far : {false, true}) {
+        for (size_t i = 0; far && i < 8; ++i) values[i] = 100 + static_cast<float>(i);   // as the first tokens of texts have
+        const DrawnValues population(values);
+        for (const uint32_t n : {4u, 40u, 400u, 3000u}) {
+            const ChanceNull null = population.mean_of(n);
+            std::vector<float> order = values;
+            constexpr int kDraws = 3000;
+            int inside = 0;
+            double sum = 0;
+            for (int i = 0; i < kDraws; ++i) {
+                for (size_t j = 0; j < n; ++j) std::swap(order[j], order[j + random() % (order.size() - j)]);   // the first n of a shuffle
+                const double mean = std::accumulate(order.begin(), order.begin() + n, 0.0) / n;
+                inside += null.band.holds(mean);
+                sum += mean / kDraws;
+            }
+            EXPECT_NEAR(sum, null.mean, 0.08 * null.mean);
+            EXPECT_GT(inside, 0.935 * kDraws) << n << ' ' << far;
+            EXPECT_LT(inside, 0.975 * kDraws) << n << ' ' << far;
+        }
+    }
+}
+
+TEST(Chance, DrawnValuesThatAreEqualOrAllDrawnLeaveNothingToChance) {
+    const std::vector<float> same(7, 0.3f), some = {1, 2, 4};
+    const ChanceNull of_same = DrawnValues(same).mean_of(3);
+    EXPECT_NEAR(of_same.band.high - of_same.band.low, 0, 1e-8);
+    const double one = static_cast<double>(0.3f);
+    EXPECT_TRUE(of_same.band.holds((one + one + one) / 3)) << "summed in another order";
+    EXPECT_TRUE(DrawnValues(some).mean_of(3).band.holds(7.0 / 3));
+    EXPECT_EQ(DrawnValues(some).largest_of(3).band.low, 4);
+    EXPECT_EQ(DrawnValues(some).largest_of(3).mean, 4);
 }
 
 TEST(Chance, ShufflesRepeatAndReachEveryOrderAboutEquallyOften) {

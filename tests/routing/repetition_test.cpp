@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <random>
 
 #include "engine/routing/importance.h"
 #include "tests/routing/planted_routes.h"
@@ -96,10 +99,63 @@ TEST(Importance, SumsAndMeansByDefinition) {
     EXPECT_NEAR(top.cosine, (1 + 0.5 + 1) / 3, 1e-7);
     EXPECT_NEAR(top.orthogonal, (0.8 + 0.6 + 1) / 3, 1e-7);
     EXPECT_EQ(expert_importance(routes, {})[0].reap, 0) << "not measured";
+    EXPECT_EQ(importance_nulls(routes, {})[0].reap.band.high, 0);
+    EXPECT_EQ(importance_nulls(routes, outputs)[2].ean_mean.band.high, 0) << "never used: there is no mean to compare";
     const double values[] = {3, 5, 3};
     EXPECT_EQ(rank_of(values, 1), 1);
     EXPECT_EQ(rank_of(values, 0), 2);
     EXPECT_EQ(rank_of(values, 2), 3);
+}
+
+/// 8 experts, 2 a token; the norms of the planted one are larger.
+struct NormedLayer {
+    LayerRoutes routes = uniform_routes(1500, 8, 2, 11);
+    SlotOutputs outputs;
+    explicit NormedLayer(float planted) {
+        std::mt19937_64 random(3);
+        std::lognormal_distribution<float> norm(0, 0.4f);
+        for (size_t slot = 0; slot < routes.ids.size(); ++slot) {
+            outputs.norm.push_back(norm(random) * (routes.ids[slot] == 6 ? planted : 1));
+            outputs.part.push_back(outputs.norm.back() * routes.weights[slot]);
+            outputs.cosine.push_back(std::uniform_real_distribution<float>(0, 1)(random));
+            outputs.orthogonal.push_back(0.5f);
+        }
+    }
+};
+
+TEST(Importance, FiguresOfExpertsAlikeLieInTheirBandsAndAPlantedOneDoesNot) {
+    const auto beyond = [](const NormedLayer& layer, double ExpertImportance::*value) {
+        const std::vector<ExpertImportance> all = expert_importance(layer.routes, layer.outputs);
+        const std::vector<ImportanceNull> nulls = importance_nulls(layer.routes, layer.outputs);
+        const auto figures = importance_figures();
+        const auto figure = std::find_if(figures.begin(), figures.end(), [&](const ImportanceFigure& f) { return f.value == value; });
+        std::vector<int> out;
+        for (size_t e = 0; e < all.size(); ++e)
+            if (figure->beyond_chance(all[e], nulls[e])) out.push_back(static_cast<int>(e));
+        return out;
+    };
+    using I = ExpertImportance;
+    size_t outside = 0;
+    for (const ImportanceFigure& f : importance_figures()) outside += beyond(NormedLayer(1), f.value).size();
+    EXPECT_LE(outside, 9u) << "5 % of 72, and some luck";
+    for (double I::*value : {&I::ean_mean, &I::ean_sum, &I::reap, &I::weighted_ean}) {
+        const std::vector<int> out = beyond(NormedLayer(1.5f), value);
+        EXPECT_NE(std::find(out.begin(), out.end(), 6), out.end());
+    }
+    EXPECT_EQ(beyond(NormedLayer(1.5f), &I::frequency), beyond(NormedLayer(1), &I::frequency)) << "norms have no part in it";
+}
+
+TEST(Importance, SumsKeepTheExpertsUsage) {
+    const NormedLayer layer(1);
+    const std::vector<ImportanceNull> nulls = importance_nulls(layer.routes, layer.outputs);
+    const std::vector<ExpertImportance> all = expert_importance(layer.routes, layer.outputs);
+    double sum = 0;
+    for (size_t e = 0; e < all.size(); ++e) {
+        EXPECT_DOUBLE_EQ(nulls[e].ean_sum.band.high, nulls[e].ean_mean.band.high * all[e].n);
+        EXPECT_DOUBLE_EQ(nulls[e].frequency.mean, 0.25);
+        sum += nulls[e].ean_sum.mean;
+    }
+    EXPECT_NEAR(sum, std::accumulate(layer.outputs.norm.begin(), layer.outputs.norm.end(), 0.0), 1e-6) << "what is expected of all experts is what there is";
 }
 
 }  // namespace

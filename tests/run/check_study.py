@@ -40,6 +40,8 @@ def close(a, b, what):
 
 
 nothing = np.zeros(len(rows), int)
+rng = np.random.default_rng(1)
+DRAWS = 2000
 for m, said in enumerate(study["layers"]):
     sets = [list(ids_all[t, m, : used[t, m]]) for t in range(len(rows))]
     chosen = np.zeros((len(rows), E), int)
@@ -66,6 +68,27 @@ for m, said in enumerate(study["layers"]):
             close(lift, chosen[at, e].mean() / chosen[:, e].mean(), "lift")
         wanted = {t for t, n in zip(*np.unique(tokens, return_counts=True)) if n >= study["at_least"]}
         assert not lifts or {l[0] for l in lifts} == wanted, "every id that occurs often enough"
+    # The nulls of importance, by chance itself: which expert a slot belongs to is drawn anew.
+    slot_expert = np.array([e for s in sets for e in s])
+    drawn = np.argsort(rng.random((DRAWS, len(slot_expert))), axis=1)
+    of_slots = {name: np.array(said["slots"][name]) for name in ("weight", "norm", "part", "cosine")}
+    for e, figures in enumerate(said["importance"]):
+        n = int((slot_expert == e).sum())
+        if n == 0:
+            continue
+        for name, slots, reduce in (("mean weight", "weight", np.mean), ("weighted frequency", "weight", np.sum), ("EAN", "norm", np.mean), ("EAN sum", "norm", np.sum),
+                                    ("REAP", "part", np.mean), ("weighted EAN", "part", np.sum), ("largest norm", "norm", np.max), ("cosine", "cosine", np.mean)):
+            figure, values = figures[name], of_slots[slots]
+            assert (figure["tokens"], figure["of_tokens"]) == (n, len(rows))
+            close(figure["value"], reduce(values[slot_expert == e]), name)
+            by_chance = reduce(values[drawn[:, :n]], axis=1)
+            spread = by_chance.std() + 1e-9 * abs(by_chance.mean())
+            assert abs(figure["null"]["mean"] - by_chance.mean()) < 5 * spread / DRAWS**0.5 + 1e-12, (name, figure, by_chance.mean())
+            low, high = figure["null"]["band_95"]
+            # 2.5 % of the draws lie outside on either side; of a largest value, which is one of few, that is where the share passes 2.5 %.
+            for beyond, reached in (((by_chance < low).mean(), (by_chance <= low).mean()), ((by_chance > high).mean(), (by_chance >= high).mean())):
+                assert beyond < 0.04 and reached > 0.01, (name, n, figure, beyond, reached)
+            assert figure["beyond_chance"] == (not low <= figure["value"] <= high)
     pairs = [(a, b) for a, b, same in zip(sets, sets[1:], text[:-1] == text[1:]) if same]
     assert said["repetition"]["pairs"] == len(pairs)
     close(said["repetition"]["first_choice"], np.mean([a[0] == b[0] for a, b in pairs]), "first choice")

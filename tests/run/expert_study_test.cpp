@@ -237,6 +237,10 @@ TEST(ExpertStudy, AnIndependentProgramCountsTheSame) {
         layer["co_activation"] = co_activation_json(co_activation(routes, PairMode::kAll));
         layer["adjacent"] = co_activation_json(co_activation(routes, PairMode::kAdjacent));
         if (m + 1 < s->n_layers()) layer["flow"] = flow_json(cross_layer_flow(routes, s->layers[static_cast<size_t>(m) + 1].routes));
+        const SlotOutputs& outputs = s->layers[static_cast<size_t>(m)].outputs;
+        layer["slots"] = {{"weight", routes.weights}, {"norm", outputs.norm}, {"part", outputs.part}, {"cosine", outputs.cosine}};
+        layer["importance"] = nlohmann::ordered_json::array();
+        for (int e = 0; e < s->n_experts(); ++e) layer["importance"].push_back(profile_json(expert_profile(*s, m, e))["importance"]);
         layer["lift"] = nlohmann::ordered_json::array();
         for (int e = 0; e < s->n_experts(); ++e) {
             auto of_expert = nlohmann::ordered_json::array();
