@@ -58,7 +58,8 @@ gs::Result<void> prepare_explained(gs::Session& session, const ScreenshotOptions
     if (!o.ablate.empty()) {
         GS_TRY(settings.ablated, gs::parse_ablated(o.ablate, gs::AblationMode::kZero));
         gs::AblationRequest request{.of_run = true, .experts = settings.ablated};
-        request.text_name = "run on screen";
+        settings.measured_text.source = TextChoice::Source::kRun;
+        request.text_name = "text of the run";
         request.continuation = answer;
         session.request_ablation(request);
         GS_TRY_VOID(finish(session));

@@ -4,11 +4,11 @@
 
 #include <fmt/format.h>
 
-#include "app/base/texts.h"
 #include "app/views/ablation_parts.h"
 #include "app/views/policy_edit.h"
 #include "app/views/route_data.h"
 #include "app/views/route_data_ui.h"
+#include "app/views/text_chooser.h"
 #include "app/views/views_b.h"
 #include "app/widgets/text_diff.h"
 #include "app/widgets/ui_kit.h"
@@ -17,8 +17,6 @@
 namespace app {
 namespace {
 
-constexpr const char* kLengths[] = {"128 tokens", "256 tokens", "512 tokens", "1024 tokens"};
-constexpr int kLengthValues[] = {128, 256, 512, 1024};
 constexpr const char* kCounts[] = {"no controls", "4 controls", "8 controls", "16 controls", "32 controls"};
 constexpr int kCountValues[] = {0, 4, 8, 16, 32};
 constexpr int kAnswerTokens = 64;
@@ -30,15 +28,15 @@ public:
 private:
     void picked(ViewContext& context);
     void set_list(ViewContext& context);
-    void text_controls();
+    void text_controls(ViewContext& context);
     void measure(ViewContext& context);
     void actions(ViewContext& context);
     void result(ViewContext& context, const gs::AblationResult& r);
     void texts(ViewContext& context, const gs::AblationResult& r);
     bool in_force(const ViewContext& context) const;
 
-    std::vector<std::string> m_text_names;       ///< "run on screen", then the bundled samples
-    int m_text = 0, m_length = 1, m_count = 2;
+    TextChooser m_text;
+    int m_count = 2;
     TextDiff m_diff;
     std::shared_ptr<const gs::AblationResult> m_diffed;
     std::string m_problem, m_model_hash;
@@ -91,17 +89,8 @@ void AblationPanel::set_list(ViewContext& context) {
     }
 }
 
-void AblationPanel::text_controls() {
-    if (m_text_names.empty()) {
-        m_text_names = {"run on screen"};
-        for (std::string& name : bundled_text_names()) m_text_names.push_back(std::move(name));
-    }
-    std::vector<const char*> names;
-    for (const std::string& name : m_text_names) names.push_back(name.c_str());
-    label("Measure on");
-    name_combo("###text", names, m_text, "The tokens of the run on screen as they are (its answer, where it has one), or a bundled sample");
-    same_line_if_fits(name_combo_width(kLengths));
-    name_combo("###length", kLengths, m_length, "At most so many tokens. More tokens: steadier figures, longer work.");
+void AblationPanel::text_controls(ViewContext& context) {
+    m_text.draw(context, "What the loss is measured on: a bundled sample, the tokens of the run on screen as they are (its answer, where it has one), your own text, or a file");
     same_line_if_fits(name_combo_width(kCounts));
     name_combo("###count", kCounts, m_count, "Random experts of the same layers that are used about as often: what ablating them costs is what chance alone gives");
 }
@@ -113,19 +102,16 @@ bool AblationPanel::in_force(const ViewContext& context) const {
 }
 
 void AblationPanel::measure(ViewContext& context) {
-    gs::AblationRequest request{.of_run = m_text == 0, .max_tokens = kLengthValues[m_length], .experts = context.settings.ablated};
+    const TextChoice& choice = context.settings.measured_text;
+    gs::AblationRequest request{.text_name = m_text.name(context), .of_run = choice.source == TextChoice::Source::kRun, .max_tokens = choice.max_tokens, .experts = context.settings.ablated};
+    if (!request.of_run) request.text = m_text.text(context);
+    m_problem = !request.of_run && request.text.empty() ? TextChooser::kNoText : "";
+    if (!m_problem.empty()) return;
     request.base = gs::without_ablation(context.state.policy, request.experts);
-    request.text_name = m_text_names[static_cast<size_t>(m_text)];
     request.n_controls = kCountValues[m_count];
     request.continuation = make_request(context);
     request.continuation.max_new_tokens = std::min(request.continuation.max_new_tokens, kAnswerTokens);
-    m_problem.clear();
-    if (!request.of_run) {
-        const auto text = bundled_text(request.text_name);
-        if (!text) m_problem = text.error().message();
-        else request.text = *text;
-    }
-    if (m_problem.empty()) context.session.request_ablation(request);
+    context.session.request_ablation(request);
 }
 
 void AblationPanel::actions(ViewContext& context) {
@@ -203,7 +189,7 @@ void AblationPanel::draw(ViewContext& context) {
     if (draw_if_no_routes(context, context.what_if.trace())) return;
     picked(context);
     set_list(context);
-    text_controls();
+    text_controls(context);
     actions(context);
     const auto& r = state.ablation;
     if (r && (!state.model || r->model_hash == state.model->hash)) return result(context, *r);

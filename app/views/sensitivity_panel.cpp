@@ -46,7 +46,7 @@ private:
 
 void SensitivityPanel::measure(ViewContext& context) {
     const std::string text = m_text.text(context);
-    m_problem = text.empty() ? "There is no text: choose a sample, or write your own." : "";
+    m_problem = text.empty() ? TextChooser::kNoText : "";
     if (!m_problem.empty()) return;
     const gs::RouterSpec& router = context.state.model->spec.router;
     std::vector<int> ks = gs::default_k_grid(router);

@@ -50,7 +50,7 @@ private:
 
 void SweepPanel::measure(ViewContext& context) {
     const std::string text = m_text.text(context);
-    m_problem = text.empty() ? "There is no text: choose a sample, or write your own." : "";
+    m_problem = text.empty() ? TextChooser::kNoText : "";
     if (!m_problem.empty()) return;
     const gs::RouterSpec& router = context.state.model->spec.router;
     gs::SweepRequest request{.text = text, .text_name = m_text.name(context), .max_tokens = context.settings.measured_text.max_tokens};

@@ -13,8 +13,9 @@ class TextChooser {
 public:
     /// The combo and what belongs to it, on one line. explanation: what the text is for.
     void draw(ViewContext& context, const char* explanation);
-    /// The text itself; empty where there is none.
+    /// The text itself; empty where there is none, and kNoText is then what to say.
     std::string text(const ViewContext& context) const;
+    static constexpr const char* kNoText = "There is no text: choose a sample, or write your own.";
     /// "prose", "text of the run", "own text", a file's name.
     std::string name(const ViewContext& context) const;
 
