@@ -60,10 +60,14 @@ void AppUi::raise_when_docked() {
     constexpr int kLongest = 8;  ///< it is not docked at all, then
     if (m_build_layout || !m_docking.empty()) return;  // it stands elsewhere soon
     std::erase_if(m_raise, [&](const std::string& id) {
-        const ImGuiWindow* window = ImGui::FindWindowByName(panel_of(id)->title.c_str());
+        ImGuiWindow* window = ImGui::FindWindowByName(panel_of(id)->title.c_str());
         const bool docked = window && window->WasActive && window->DockNode && window->DockNode->TabBar;
-        if (docked) window->DockNode->TabBar->NextSelectedTabId = window->TabId;
-        return docked;
+        if (!docked) return false;
+        window->DockNode->TabBar->NextSelectedTabId = window->TabId;
+        // ImGui keeps the tab of the window that has the keyboard in front: where that is one of these tabs, the keyboard goes along.
+        const ImGuiWindow* focused = ImGui::GetCurrentContext()->NavWindow;
+        if (focused && focused->RootWindow->DockNode == window->DockNode) ImGui::FocusWindow(window);
+        return true;
     });
     if (!m_raise.empty() && ++m_raise_frames > kLongest) m_raise.clear();
 }
@@ -129,6 +133,7 @@ void AppUi::draw(const gs::SessionState& state, const Theme& theme, const Appear
         focus_panel();
         draw_menu(context);
         draw_panels(context);
+        if (context.wants_panel) raise(context.wants_panel);
         handle_keys(context);
     }
     draw_dialogs(context);

@@ -15,8 +15,8 @@ namespace app {
 namespace {
 
 constexpr const char* kModes[] = {"Zero", "Route around", "Swap…"};   // order of gs::AblationMode
-constexpr const char* kExplained[] = {"Chosen and weighed as ever, but its output counts nothing; the others keep their weights",
-                                      "It cannot be chosen (a mask): the next best enters in its place", "Another expert runs in its place, with its weight"};
+constexpr const char* kExplained[] = {"Chosen and weighed as ever, but its output counts nothing; the others keep their weights.",
+                                      "It cannot be chosen (a mask): the next best enters in its place.", "Another expert runs in its place, with its weight."};
 
 /// Three digits that count: effects of single experts are small.
 std::string nats(double value) { return fmt::format("{:.3g}", value); }
@@ -62,6 +62,8 @@ std::string control_text(const gs::AblationControl& control, int n_tokens) {
 }
 
 }  // namespace
+
+const char* ablation_explained(gs::AblationMode mode) { return kExplained[static_cast<size_t>(mode)]; }
 
 std::string describe(const gs::AblatedExpert& e) {
     const std::string how = e.mode == gs::AblationMode::kZero ? "zero" : e.mode == gs::AblationMode::kRouteAround ? "routed around" : fmt::format("expert {} runs instead", e.swap_to);

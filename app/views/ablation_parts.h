@@ -22,6 +22,8 @@ void draw_ablation_strip(const ViewContext& context, const gs::AblationResult& r
 /// Experts that the set names, and those that the policy of the newest token ablates, as picks without a token.
 std::vector<Pick> ablated_picks(const ViewContext& context);
 
+/// What a mode does, one sentence.
+const char* ablation_explained(gs::AblationMode mode);
 /// "layer 12 · expert 3: zero"
 std::string describe(const gs::AblatedExpert& expert);
 

@@ -189,7 +189,7 @@ int draw_moe_diagram(const ViewContext& context, const DiagramData& data, ImVec2
         p.curve({high.x, (low.y + high.y) / 2}, {s_low.x + u, s_high.y}, p.theme.text_dim, 1.5f);
     }
     const int hit = over ? grid.at(ImGui::GetIO().MousePos) : -1;
-    if (hit < 0) tooltip("The layer as the picked token sees it. Point at an expert for its figures, click it to select it.");
+    if (hit < 0) tooltip("The layer as the picked token sees it. Point at an expert for its figures, click it to select it, right-click it to take it out.");
     clicked = clicked && hit >= 0;
     return hit;
 }

@@ -7,6 +7,7 @@
 
 #include "app/views/ablation_parts.h"
 #include "app/views/diagram_draw.h"
+#include "app/views/expert_menu.h"
 #include "app/views/pick_card.h"
 #include "app/views/policy_edit.h"
 #include "app/views/route_data.h"
@@ -32,6 +33,7 @@ private:
 
     RouteReader m_reader;
     DiagramData m_data;
+    ExpertMenu m_menu;
     int m_dense = 0;
 };
 
@@ -84,10 +86,12 @@ void DiagramPanel::header(ViewContext& context, Pick& pick) {
 void DiagramPanel::moe(ViewContext& context, const Pick& pick, ImVec2 size) {
     bool clicked = false;
     const int expert = draw_moe_diagram(context, m_data, size, clicked);
+    m_menu.draw(context);
     if (expert < 0) return;
     context.hovered_next = {pick.token, pick.moe_layer, expert};
-    pick_card(context, context.hovered_next);
+    pick_card(context, context.hovered_next, kExpertMenuHint);
     if (clicked) context.selected = {context.selected.token, pick.moe_layer, expert};
+    if (ImGui::IsMouseClicked(ImGuiMouseButton_Right)) m_menu.open(context.hovered_next);
 }
 
 /// A dense FFN of the same total size, or, once the two models were run side by side, the dense model's own.

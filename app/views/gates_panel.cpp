@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "app/views/chart_tables.h"
+#include "app/views/expert_menu.h"
 #include "app/views/gates_panel_curve.h"
 #include "app/views/gates_panel_data.h"
 #include "app/views/pick_card.h"
@@ -44,6 +45,7 @@ private:
 
     RouteReader m_reader;
     GateData m_data;
+    ExpertMenu m_menu;
     Key m_key, m_asked;
     uint64_t m_trace_revision = 0;         ///< of the trace drawn, what-ifs included
     const gs::GateComparison* m_answer = nullptr;                ///< added to m_data; kept alive by m_answers
@@ -191,6 +193,7 @@ void GatesPanel::rule(ViewContext& context, const GateRule& rule, const ValueAxi
         expert_card(expert);
     }
     if (hit.clicked) context.selected = {.token = context.selected.token, .moe_layer = m_data.moe_layer, .expert = expert};
+    if (hit.context_menu) m_menu.open({m_data.token, m_data.moe_layer, expert});
 }
 
 void GatesPanel::rules(ViewContext& context, ImVec2 size) {
@@ -249,6 +252,7 @@ void GatesPanel::draw(ViewContext& context) {
     Pick pick = effective_pick(trace, context.selected);
     header(context, pick);
     refresh(context, pick);
+    m_menu.draw(context);
     if (m_as_table) return tables(context);
     caption(fmt::format("{} Bars: applied weight. Thin outlines: preference. Orange line: the cut at k.", answer_state(context)));
     const float unit = ImGui::GetFontSize();

@@ -8,6 +8,7 @@
 #include "app/views/ablation_parts.h"
 #include "app/views/chart_tables.h"
 #include "app/views/choice_signs.h"
+#include "app/views/expert_menu.h"
 #include "app/views/heatmap_panel_card.h"
 #include "app/views/heatmap_panel_controls.h"
 #include "app/views/heatmap_panel_picture.h"
@@ -151,9 +152,18 @@ std::string HeatmapPanel::column_csv(int col) const {
 void HeatmapPanel::context_menu(ViewContext& context) {
     if (!ImGui::BeginPopup("cell_menu")) return;
     const bool valid = m_menu_col >= 0 && m_menu_col < m_picture.n_cols() && m_menu_row >= 0 && m_menu_row < m_picture.n_rows();
-    if (valid && ImGui::MenuItem("Copy value")) ImGui::SetClipboardText(format_exact(m_picture.value(m_menu_col, m_menu_row)).c_str());
-    if (valid && ImGui::MenuItem("Copy column as CSV")) ImGui::SetClipboardText(column_csv(m_menu_col).c_str());
-    if (ImGui::MenuItem("Clear selection")) context.selected = {};
+    const auto item = [](const char* text, const char* explanation) {
+        const bool chosen = ImGui::MenuItem(text);
+        tooltip(explanation);
+        return chosen;
+    };
+    if (valid) {
+        expert_menu_items(context, m_picture.pick_of(m_menu_col, m_menu_row));
+        ImGui::Separator();
+        if (item("Copy value###value", "The stored value, with all its digits")) ImGui::SetClipboardText(format_exact(m_picture.value(m_menu_col, m_menu_row)).c_str());
+        if (item("Copy column as CSV###column", "A line per cell of this column")) ImGui::SetClipboardText(column_csv(m_menu_col).c_str());
+    }
+    if (item("Clear selection###clear", "No token, layer or expert is selected then (Esc)")) context.selected = {};
     ImGui::EndPopup();
 }
 

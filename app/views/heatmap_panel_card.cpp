@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "app/views/choice_signs.h"
+#include "app/views/expert_menu.h"
 #include "app/views/pick_card.h"
 #include "app/views/route_data_ui.h"
 #include "app/widgets/hover_card.h"
@@ -25,6 +26,7 @@ void load_card(const gs::TraceSnapshot& trace, const RoutePicture& picture, cons
     card.row("uniform", format_percent(stats.null.share));
     card.row("95 % of chance", fmt::format("{} to {}", format_percent(stats.null.band_low), format_percent(stats.null.band_high)));
     card.note(gs::name_of(trace.info().provenance));
+    card.note(kExpertMenuHint);
 }
 
 /// Of a token at a layer.
@@ -43,6 +45,7 @@ void token_card(const ViewContext& context, RoutePicture& picture, gs::ChoiceRea
     if (trace.has_logits()) card.row("choice", choice_text(choices.read(trace, pick.moe_layer, col, {context.settings.logit_error})));
     card.row("experts", chosen + (trace.ids(pick.moe_layer, col).size() > 8 ? "…" : ""));
     card.note(gs::name_of(trace.info().provenance));
+    card.note(kExpertMenuHint);
 }
 
 /// Of an expert for a token at a layer.
@@ -68,6 +71,7 @@ void expert_card(const ViewContext& context, RoutePicture& picture, gs::ChoiceRe
         card.row("choice", choice_text(choice));
     }
     card.note(gs::name_of(trace.info().provenance));
+    card.note(kExpertMenuHint);
 }
 
 }  // namespace

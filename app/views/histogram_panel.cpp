@@ -6,6 +6,7 @@
 
 #include "app/views/balance_tiles.h"
 #include "app/views/chart_tables.h"
+#include "app/views/expert_menu.h"
 #include "app/views/histogram_panel_charts.h"
 #include "app/views/histogram_panel_layout.h"
 #include "app/views/pick_card.h"
@@ -30,6 +31,7 @@ private:
     void pick(ViewContext& context, int moe_layer, const BarsHit& hit);
 
     LoadCharts m_charts;
+    ExpertMenu m_menu;
     bool m_by_load = false, m_as_table = false;
 };
 
@@ -51,6 +53,7 @@ void HistogramPanel::expert_card(const ViewContext& context, int moe_layer, int 
     card.row("95 % of chance", fmt::format("{} to {}", format_percent(stats.null.band_low), format_percent(stats.null.band_high)));
     card.row("phase", kPhases[static_cast<size_t>(context.settings.phase)]);
     card.note(gs::name_of(info.provenance));
+    card.note(kExpertMenuHint);
 }
 
 void HistogramPanel::pick(ViewContext& context, int moe_layer, const BarsHit& hit) {
@@ -59,6 +62,7 @@ void HistogramPanel::pick(ViewContext& context, int moe_layer, const BarsHit& hi
     context.hovered_next.moe_layer = moe_layer;
     context.hovered_next.expert = expert;
     if (hit.hovered && expert >= 0) expert_card(context, moe_layer, expert);
+    if (hit.context_menu && expert >= 0) m_menu.open({-1, moe_layer, expert});
     if (!hit.clicked) return;
     context.selected.moe_layer = moe_layer;
     if (expert >= 0) context.selected.expert = expert;
@@ -139,6 +143,7 @@ void HistogramPanel::cell(ViewContext& context, int moe_layer, bool selected, Im
     BarsHit hit;
     hit.hovered = hovered;
     hit.clicked = clicked;
+    hit.context_menu = hovered && ImGui::IsMouseClicked(ImGuiMouseButton_Right);
     if (hovered || clicked) hit.slot = slot_at(ImGui::GetIO().MousePos.x, low.x, high.x, static_cast<int>(stats.load.counts.size()));
     pick(context, moe_layer, hit);
 }
@@ -165,6 +170,7 @@ void HistogramPanel::draw(ViewContext& context) {
     const gs::TraceSnapshot& trace = context.what_if.trace();
     if (draw_if_no_routes(context, trace)) return;
     m_charts.update(context, m_by_load);
+    m_menu.draw(context);
     int moe_layer = effective_pick(trace, context.selected).moe_layer;
     toolbar(context, moe_layer);
     const LayerStats& stats = m_charts.stats().layer(moe_layer);

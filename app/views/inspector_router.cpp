@@ -62,7 +62,8 @@ void RouterTable::draw_row(ViewContext& context, const Pick& pick, int place) {
     }
     if (ImGui::IsItemHovered()) {
         context.hovered_next = {pick.token, pick.moe_layer, expert};
-        pick_card(context, context.hovered_next);
+        pick_card(context, context.hovered_next, kExpertMenuHint);
+        if (ImGui::IsMouseClicked(ImGuiMouseButton_Right)) m_menu.open(context.hovered_next);
     }
     ImGui::TableNextColumn();
     share_bar(m_high > 0 ? facts.preference / m_high : 0, with_alpha(chosen ? theme.accent : theme.text_dim, chosen ? 0.55f : 0.28f),
@@ -81,6 +82,7 @@ void RouterTable::draw_row(ViewContext& context, const Pick& pick, int place) {
 
 void RouterTable::draw(ViewContext& context, RouteReader& reader, const Pick& pick) {
     update(reader, pick);
+    m_menu.draw(context);
     const float unit = ImGui::GetFontSize();
     const int n = static_cast<int>(m_order.size());
     const int n_few = std::max(m_n_chosen + 4, 16);

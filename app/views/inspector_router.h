@@ -4,13 +4,14 @@
 
 #include <vector>
 
+#include "app/views/expert_menu.h"
 #include "app/views/route_data.h"
 
 namespace app {
 
 class RouterTable {
 public:
-    /// A click on a row selects the expert. With many experts only the first ones, until "all" is pressed.
+    /// A click on a row selects the expert, a right click opens its menu. With many experts only the first ones, until "all" is pressed.
     void draw(ViewContext& context, RouteReader& reader, const Pick& pick);
 
 private:
@@ -24,6 +25,7 @@ private:
     bool m_score_differs = false, m_all = false;
     int m_n_chosen = 0;
     Pick m_pick;
+    ExpertMenu m_menu;
     uint64_t m_revision = 0;
 };
 

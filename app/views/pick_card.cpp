@@ -59,7 +59,7 @@ static void layer_rows(HoverCard& card, const gs::TraceSnapshot& trace, const Pi
     card.row("router entropy", fmt::format("{} nats", format_number(gs::router_entropy(preference))));
 }
 
-void pick_card(ViewContext& context, const Pick& pick) {
+void pick_card(ViewContext& context, const Pick& pick, const char* hint) {
     const gs::TraceSnapshot& trace = context.what_if.trace();
     const bool token = pick.token >= 0 && pick.token < trace.n_tokens(),
                layer = pick.moe_layer >= 0 && pick.moe_layer < trace.n_moe_layers();
@@ -76,6 +76,7 @@ void pick_card(ViewContext& context, const Pick& pick) {
     else if (token && layer)
         layer_rows(card, trace, pick);
     card.note(gs::name_of(trace.info().provenance));
+    if (hint) card.note(hint);
 }
 
 }  // namespace app

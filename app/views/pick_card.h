@@ -5,8 +5,8 @@
 
 namespace app {
 
-/// What the trace on screen says about the pick, with provenance. Parts that are -1 are left out.
-void pick_card(ViewContext& context, const Pick& pick);
+/// What the trace on screen says about the pick, with provenance. Parts that are -1 are left out. hint: what a click does, at the end.
+void pick_card(ViewContext& context, const Pick& pick, const char* hint = nullptr);
 /// "what-if" (in its colour), "computed" or "replayed".
 void provenance_badge(const ViewContext& context, gs::Provenance provenance);
 

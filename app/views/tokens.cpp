@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "app/views/expert_menu.h"
 #include "app/views/pick_card.h"
 #include "app/views/policy_edit.h"
 #include "app/views/text_ghost.h"
@@ -37,6 +38,7 @@ private:
     TokenValues m_values;
     TextGhost m_ghost;
     TokenStrip m_strip;
+    ExpertMenu m_menu;
 };
 
 void TokensView::draw_empty(ViewContext& context) {
@@ -89,7 +91,10 @@ void TokensView::draw_expert_legend(ViewContext& context, int layer) {
             context.selected.expert = context.selected.expert == expert ? -1 : expert;
         }
         ImGui::PopStyleColor(4);
-        if (ImGui::IsItemHovered()) context.hovered_next = {-1, layer, expert};
+        if (ImGui::IsItemHovered()) {
+            context.hovered_next = {-1, layer, expert};
+            if (ImGui::IsMouseClicked(ImGuiMouseButton_Right)) m_menu.open(context.hovered_next);
+        }
         tooltip(fmt::format("Expert {}: first choice of {} of {} tokens at this layer. Grey: experts that are first less often", expert, n,
                             context.what_if.trace().n_tokens())
                     .c_str());
@@ -134,9 +139,11 @@ void TokensView::draw_strip(ViewContext& context, const gs::TraceSnapshot& trace
     if (hit.hovered >= 0) {
         context.hovered_next = {hit.hovered, -1, -1};
         Pick shown{hit.hovered, layer, -1};
-        pick_card(context, shown);
+        pick_card(context, shown, layer >= 0 ? kExpertMenuHint : nullptr);
     }
     if (hit.clicked >= 0) context.selected.token = hit.clicked;
+    if (hit.context_menu >= 0 && layer >= 0) m_menu.open({hit.context_menu, layer, -1});
+    m_menu.draw(context);
 }
 
 }  // namespace

@@ -108,6 +108,7 @@ struct ViewContext {
     double awake_until = 0;
     bool wants_text_file = false;          ///< "Add a text…" was pressed: the file chosen joins StudyChoice::files
     bool takes_texts = false;              ///< this panel is in sight and text files dropped on the window are for it
+    const char* wants_panel = nullptr;     ///< a panel asked for another to come to the front of its tabs: its id
     bool wants_open_file = false;          ///< an empty panel's "Open…" was pressed: the shell shows the file dialog
 };
 

@@ -141,6 +141,7 @@ StripHit TokenStrip::draw(const char* id, const StripInput& input, ImVec2 size) 
     const float ghost_y = origin.y + static_cast<float>(row_of(m_ghost_line) + 1) * line_height();
     hit.over_ghost = over && m_ghost_line >= 0 && mouse.y >= ghost_y && mouse.y < ghost_y + line_height();
     if (over && ImGui::IsMouseClicked(ImGuiMouseButton_Left)) hit.clicked = hit.hovered;
+    if (over && ImGui::IsMouseClicked(ImGuiMouseButton_Right)) hit.context_menu = hit.hovered;
     scroll(input);
     ImGui::EndChild();
     return hit;

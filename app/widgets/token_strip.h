@@ -37,7 +37,7 @@ struct StripInput {
 };
 
 struct StripHit {
-    int hovered = -1, clicked = -1;
+    int hovered = -1, clicked = -1, context_menu = -1;
     bool over_ghost = false;
 };
 
