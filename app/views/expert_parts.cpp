@@ -81,10 +81,10 @@ void draw_figures(const ViewContext& context, const gs::ExpertProfile& profile) 
     caption(fmt::format("Over its {} of {} tokens, computed. Chance: a random expert used as often, its outputs drawn from all of this layer's; of the frequency, a uniform router.",
                         profile.n, profile.n_tokens));
     if (!ImGui::BeginTable("figures", 5, kTable)) return;
-    ImGui::TableSetupColumn("figure", 0, 1.5f);
-    ImGui::TableSetupColumn("value", 0, 1);
-    ImGui::TableSetupColumn("95 % of chance", 0, 1.6f);
-    ImGui::TableSetupColumn("rank", 0, 0.9f);
+    ImGui::TableSetupColumn("figure", 0, 1.75f);
+    ImGui::TableSetupColumn("value", 0, 0.95f);
+    ImGui::TableSetupColumn("95 % of chance", 0, 1.45f);
+    ImGui::TableSetupColumn("rank", 0, 0.85f);
     ImGui::TableSetupColumn("layer: low, mean, high", 0, 1.9f);
     ImGui::TableHeadersRow();
     for (const gs::RankedFigure& f : profile.figures) {
