@@ -35,7 +35,7 @@ public:
     /// Mean of n drawn ones, 0 < n ≤ N. With μ, σ², γ the population's mean, variance and skewness (Cochran, Sampling Techniques, chapter 2):
     /// E = μ, Var = σ²/n · (N − n)/(N − 1), skewness g = γ (N − 2n)/(N − 2) · √((N − 1)/(n (N − n))). Band: E + √Var (z + g (z² − 1)/6), z = ±1.96
     /// (Cornish-Fisher), within the means of the n smallest and of the n largest. Where |g| > 1, for a few values lie far from all others, that expansion
-    /// does not hold: the band is then that of 600 draws, the same ones each time.
+    /// does not hold: the band is then that of 200 to 600 draws, the same ones each time.
     ChanceNull mean_of(uint32_t n) const;
     /// The largest of n drawn ones, exact: P(largest ≤ r-th smallest) = C(r, n)/C(N, n).
     ChanceNull largest_of(uint32_t n) const;
