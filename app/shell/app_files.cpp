@@ -79,7 +79,7 @@ void AppUi::ask_open(const gs::SessionState& state) {
     if (start.empty())
         if (const char* home = std::getenv("HOME")) start = home;
     m_dialog_saves = m_dialog_adds_text = m_dialog_exports = false;
-    m_file_dialog.open({FileMode::kOpen, "Open a model or a recorded run", {".gguf", ".safetensors", ".csv", ".jsonl", ".npy", ".npz", ".trace", ".txt"}, start}, true);
+    m_file_dialog.open({FileMode::kOpen, "Open a model or a recorded run", {".gguf", ".safetensors", ".csv", ".json", ".jsonl", ".npy", ".npz", ".trace", ".txt"}, start}, true);
 }
 
 void AppUi::ask_text(const gs::SessionState&) {

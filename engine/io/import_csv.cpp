@@ -1,14 +1,19 @@
 // Two CSV formats of programs that stream experts.
 //
-// moe-trace CSV: examples/moe-trace of llama.cpp (ggml-org/llama.cpp pull request 28544, description), file moe_trace.csv: one row "layer,expert" for each
-// routed activation, no more. The rows are those of the id tensors in the order of evaluation: for each pass over the model, for each MoE layer,
-// the k experts of each token of the pass, token by token. Neither k nor the passes are marked, so that both are concluded: a new pass begins where the
-// layer does not grow, and k is the largest divisor of all layer blocks for which no token has an expert twice. llama.cpp computes the last layer only for
-// tokens whose output is wanted: tokens of a pass are matched from its end. A header line is optional.
+// moe-trace CSV, moe_trace.csv of examples/moe-trace/moe-trace.cpp, in two forms. Rows are those of the id tensors (ffn_moe_topk-N) in the order of evaluation:
+// for each pass over the model, for each MoE layer, the k experts of each token of the pass, best first. Layers and ids count from 0.
+//   - ggml-org/llama.cpp pull request 28544 (read in savoflux-spec/AI.local at f830d47): "layer,expert" without a header, no more. Neither k nor the passes are
+//     marked, so that both are concluded: a new pass begins where the layer does not grow, and k is the largest divisor of all layer blocks for which no
+//     token has an expert twice. A header "layer,expert" is read as well. This program copies the first tokens × k ids of a tensor that is a view into the
+//     ranking of all experts, with rows as long as that: what it writes of a pass of several tokens is the ranking of all experts for its first tokens
+//     (see holds_rankings), of which the first k of each are the choices.
+//   - Cartaz/llama.cpp-vulkan-moe (at 9149912): header "phase,token,layer,rank,expert", phase "prefill" or "decode", rows right. Its token is the number of the
+//     row, so that it is wrong where the last layer has fewer, and not used.
+// llama.cpp computes the last layer only for tokens whose output is wanted: tokens of a pass are matched from its end.
 //
 // BigMoeOnEdge CSV: --route-trace of Helldez/BigMoeOnEdge (core/src/metrics/route_trace_sink.cpp and core/include/bmoe/route_trace.h at commit 2d4f2b1):
 // "# route_trace v1", "# model=… arch=… n_layer=… n_expert=… n_expert_used=…", "# layer=… expert_bytes=… dense_bytes=…", then
-// "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes,dropped". phase 0 is prefill; step is the place in the context; slots are in rank order;
+// "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes,dropped" (earlier without the last, in Indoroid/meitte with media_kind after it). phase 0 is prefill; step is the place in the context; slots are in rank order;
 // weight is the applied one, nan where the graph had none. dropped: chosen by the router, then not read by the cache policy; it counts as chosen.
 #include <algorithm>
 #include <cmath>
@@ -28,50 +33,104 @@ namespace {
 struct Block {
     int64_t layer = 0;
     std::vector<int64_t> experts;
+    std::string_view phase = {};                 ///< "prefill", "decode"; empty: the file does not say
 };
 
-bool distinct_in_groups(const Block& block, size_t k) {
+struct Blocks {
+    std::vector<Block> blocks;
+    size_t k = 0;                                ///< 0: the file does not say
+    int64_t n_experts = 0;                       ///< the largest id, and one
+};
+
+/// Whether no id comes twice in any group of `width`, of which the last may be shorter.
+bool distinct_in_groups(const Block& block, size_t width) {
     std::vector<int64_t> group;
-    for (size_t begin = 0; begin < block.experts.size(); begin += k) {
-        group.assign(block.experts.begin() + static_cast<std::ptrdiff_t>(begin), block.experts.begin() + static_cast<std::ptrdiff_t>(begin + k));
+    for (size_t begin = 0; begin < block.experts.size(); begin += width) {
+        const size_t end = std::min(begin + width, block.experts.size());
+        group.assign(block.experts.begin() + static_cast<std::ptrdiff_t>(begin), block.experts.begin() + static_cast<std::ptrdiff_t>(end));
         std::sort(group.begin(), group.end());
         if (std::adjacent_find(group.begin(), group.end()) != group.end()) return false;
     }
     return true;
 }
 
-/// 0 when there is none, which only an expert twice in a row of one can cause.
-size_t concluded_k(const std::vector<Block>& blocks) {
+/// 0 when there is none, which only an expert twice in a row of one can cause. Rankings (see holds_rankings) need not be whole multiples of k.
+size_t concluded_k(const Blocks& in) {
     size_t common = 0;
-    for (const Block& block : blocks) common = std::gcd(common, block.experts.size());
+    for (const Block& block : in.blocks) common = std::gcd(common, block.experts.size());
+    const auto fits = [&](const Block& block, size_t k) { return distinct_in_groups(block, k) || distinct_in_groups(block, static_cast<size_t>(in.n_experts)); };
     for (size_t k = std::min<size_t>(common, 1024); k > 0; --k)
-        if (common % k == 0 && std::all_of(blocks.begin(), blocks.end(), [&](const Block& block) { return distinct_in_groups(block, k); })) return k;
+        if (common % k == 0 && std::all_of(in.blocks.begin(), in.blocks.end(), [&](const Block& block) { return fits(block, k); })) return k;
     return 0;
 }
 
-Result<std::vector<Block>> read_blocks(std::string_view text) {
-    std::vector<Block> blocks;
-    size_t at = text.starts_with("layer") ? text.find('\n') + 1 : 0;
+constexpr std::string_view kPairs = "layer,expert", kRanked = "phase,token,layer,rank,expert";
+
+Result<Blocks> read_blocks(std::string_view text) {
+    Blocks out;
+    size_t at = 0;
+    const std::string_view header = next_line(text, at);
+    const bool ranked = header == kRanked;
+    if (!ranked && header != kPairs) at = 0;
     for (int64_t row = 1; at < text.size(); ++row) {
         const std::string_view line = next_line(text, at);
         if (line.empty()) continue;
         size_t place = 0;
-        int64_t layer = 0, expert = 0;
-        const bool read = parse_whole(next_field(line, place, ','), layer) && parse_whole(next_field(line, place, ','), expert);
-        if (!read || place <= line.size()) return bad_import("bad_value", fmt::format("row {} is not \"layer,expert\"", row));
-        if (blocks.empty() || blocks.back().layer != layer) blocks.push_back({layer, {}});
-        blocks.back().experts.push_back(expert);
+        int64_t layer = 0, expert = 0, rank = 0;
+        const std::string_view phase = ranked ? next_field(line, place, ',') : std::string_view();
+        if (ranked) next_field(line, place, ',');
+        const bool read = parse_whole(next_field(line, place, ','), layer) && (!ranked || parse_whole(next_field(line, place, ','), rank)) &&
+                          parse_whole(next_field(line, place, ','), expert);
+        if (!read || place <= line.size() || rank < 0 || rank >= 1024) return bad_import("bad_value", fmt::format("row {} is not \"{}\"", row, ranked ? kRanked : kPairs));
+        if (out.blocks.empty() || out.blocks.back().layer != layer || out.blocks.back().phase != phase) out.blocks.push_back({layer, {}, phase});
+        out.blocks.back().experts.push_back(expert);
+        if (ranked) out.k = std::max(out.k, static_cast<size_t>(rank) + 1);
+        out.n_experts = std::max(out.n_experts, expert + 1);
     }
-    return blocks;
+    const auto whole = [&](const Block& block) { return block.experts.size() % std::max<size_t>(out.k, 1) == 0; };
+    if (!std::all_of(out.blocks.begin(), out.blocks.end(), whole)) return bad_import("bad_value", fmt::format("a layer has no multiple of {} rows in a pass", out.k));
+    return out;
 }
 
-/// Tokens and choices of the blocks [begin, end), one pass.
+/// Whether the rows of a pass are rankings of all experts rather than choices: no id comes twice in any stretch as long as a ranking, where choices of
+/// different tokens would have been alike 20 times or more if experts were drawn evenly (and more often with any preference).
+bool holds_rankings(std::span<const Block> pass, size_t k, size_t n_experts) {
+    double expected = 0;
+    for (const Block& block : pass) {
+        if (!distinct_in_groups(block, n_experts)) return false;
+        for (size_t begin = 0; begin < block.experts.size(); begin += n_experts) {
+            const auto n = static_cast<double>(std::min(n_experts, block.experts.size() - begin));
+            expected += n * std::max(n - static_cast<double>(k), 0.0) / (2 * static_cast<double>(n_experts));   // pairs of different tokens, each alike once in n_experts
+        }
+    }
+    return expected >= 20;
+}
+
+/// Of a pass that holds rankings, the tokens that can be told; returns how many more there were.
+Result<size_t> add_rankings(ImportBuilder& out, std::span<const Block> pass, size_t k, size_t n_experts) {
+    size_t n_rows = 0;
+    for (const Block& block : pass) n_rows = std::max(n_rows, block.experts.size());
+    const size_t n_told = 1 + (n_rows - k) / n_experts;
+    const int first = out.n_tokens();
+    for (size_t t = 0; t < n_told; ++t) {
+        GS_TRY([[maybe_unused]] const int token, out.add_token(-1, Phase::kPrefill));
+    }
+    for (const Block& block : pass) {
+        if (block.experts.size() < n_rows) continue;   // the last layer: of tokens that are not told
+        for (size_t t = 0; t < n_told; ++t)
+            for (size_t j = 0; j < k; ++j) GS_TRY_VOID(out.add(first + static_cast<int>(t), block.layer, block.experts[t * n_experts + j]));
+    }
+    return n_rows / k - n_told;
+}
+
+/// Tokens and choices of one pass.
 Result<void> add_pass(ImportBuilder& out, std::span<const Block> blocks, size_t k) {
     size_t n_tokens = 0;
     for (const Block& block : blocks) n_tokens = std::max(n_tokens, block.experts.size() / k);
+    const bool decodes = blocks.front().phase.empty() ? n_tokens == 1 : blocks.front().phase == "decode";
     const int first = out.n_tokens();
     for (size_t t = 0; t < n_tokens; ++t) {
-        GS_TRY([[maybe_unused]] const int token, out.add_token(-1, n_tokens == 1 ? Phase::kDecode : Phase::kPrefill));
+        GS_TRY([[maybe_unused]] const int token, out.add_token(-1, decodes ? Phase::kDecode : Phase::kPrefill));
     }
     for (const Block& block : blocks) {
         const size_t skipped = n_tokens - block.experts.size() / k;
@@ -119,7 +178,7 @@ bool parse_row(std::string_view line, BigMoeRow& row) {
 bool is_moe_trace_csv(std::string_view head) {
     size_t at = 0;
     std::string_view line = next_line(head, at);
-    if (line == "layer,expert") return true;
+    if (line == kPairs || line == kRanked) return true;
     int64_t number = 0;
     size_t place = 0;
     return parse_whole(next_field(line, place, ','), number) && parse_whole(next_field(line, place, ','), number) && place > line.size();
@@ -127,19 +186,35 @@ bool is_moe_trace_csv(std::string_view head) {
 
 Result<TraceSnapshot> read_moe_trace_csv(const std::filesystem::path& path) {
     GS_TRY(const std::string text, read_whole_file(path));
-    GS_TRY(const std::vector<Block> blocks, read_blocks(text));
-    const size_t k = concluded_k(blocks);
-    if (k == 0) return bad_import("no_routes", "it has no rows");
+    GS_TRY(const Blocks read, read_blocks(text));
+    const std::vector<Block>& blocks = read.blocks;
+    if (blocks.empty()) return bad_import("no_routes", "it has no rows");
+    if (read.n_experts < 1 || read.n_experts > 1024) return bad_import("bad_value", fmt::format("expert {} is none that can be shown", read.n_experts - 1));
+    const bool concludes = read.k == 0;
+    const size_t k = concludes ? concluded_k(read) : read.k;
+    if (k == 0) return bad_import("no_routes", "a token has an expert twice");
+    const auto n_experts = static_cast<size_t>(read.n_experts);
     ImportBuilder out;
     out.info.lacks.text = true;
+    size_t n_untold = 0;
     for (size_t begin = 0; begin < blocks.size();) {
         size_t end = begin + 1;
-        while (end < blocks.size() && blocks[end].layer > blocks[end - 1].layer) ++end;
-        GS_TRY_VOID(add_pass(out, std::span(blocks).subspan(begin, end - begin), k));
+        while (end < blocks.size() && blocks[end].layer > blocks[end - 1].layer && blocks[end].phase == blocks[begin].phase) ++end;
+        const std::span<const Block> pass = std::span(blocks).subspan(begin, end - begin);
+        if (concludes && holds_rankings(pass, k, n_experts)) {
+            GS_TRY(const size_t more, add_rankings(out, pass, k, n_experts));
+            n_untold += more;
+        } else {
+            GS_TRY_VOID(add_pass(out, pass, k));
+        }
         begin = end;
     }
-    out.info.notes.push_back(fmt::format("k is not in the file: {} is the largest number for which no token has an expert twice.", k));
-    out.info.notes.push_back("Passes of one token count as decoding.");
+    if (n_untold > 0)
+        out.info.notes.push_back(fmt::format("{} tokens of the prompt are left out: moe-trace wrote the ranking of all experts for the first ones in place of everyone's choices.", n_untold));
+    if (concludes) {
+        out.info.notes.push_back(fmt::format("k is not in the file: {} is the largest number for which no token has an expert twice.", k));
+        out.info.notes.push_back("Passes of one token count as decoding.");
+    }
     return out.build("moe-trace CSV", path);
 }
 

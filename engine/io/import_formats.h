@@ -22,6 +22,9 @@ bool is_npy(std::string_view head);
 Result<TraceSnapshot> read_npy_routes(const std::filesystem::path& path);
 bool is_npz(std::string_view head);
 Result<TraceSnapshot> read_npz_routes(const std::filesystem::path& path);
+// import_response.cpp
+bool is_response(std::string_view head);
+Result<TraceSnapshot> read_response(const std::filesystem::path& path);
 // import_jsonl.cpp
 bool is_sequence_jsonl(std::string_view head);
 Result<TraceSnapshot> read_sequence_jsonl(const std::filesystem::path& path);

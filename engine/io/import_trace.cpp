@@ -15,12 +15,13 @@ namespace {
 // In the order in which they are asked.
 constexpr Importer kImporters[] = {
     {"BigMoeOnEdge CSV", ".csv", "router logits, token ids, text", is_big_moe_csv, read_big_moe_csv},
-    {"moe-trace CSV", ".csv", "router logits, weights, token ids, text, k", is_moe_trace_csv, read_moe_trace_csv},
+    {"moe-trace CSV", ".csv", "router logits, weights, token ids, text, in the form of the pull request k", is_moe_trace_csv, read_moe_trace_csv},
     {"ROUTE_TRACE text", ".txt .trace .log", "router logits, token ids, text, number of experts", is_route_text, read_route_text},
     {"routed-experts array (.npy)", ".npy", "router logits, weights, token ids, text, number of experts", is_npy, read_npy_routes},
     {"routed-experts arrays (.npz)", ".npz", "what is not among its arrays: router logits, weights, token ids; text", is_npz, read_npz_routes},
     {"OLMoE JSON lines", ".jsonl", "router logits, weights, text, number of experts", is_sequence_jsonl, read_sequence_jsonl},
     {"routing events (JSON lines)", ".jsonl", "router logits, token ids, text, number of experts", is_event_jsonl, read_event_jsonl},
+    {"server answer (JSON)", ".json", "router logits, weights, text, number of experts; token ids where the server was not asked for them", is_response, read_response},
 };
 
 std::string head_of(const std::filesystem::path& path) {
