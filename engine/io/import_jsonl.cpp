@@ -118,7 +118,7 @@ Result<int64_t> for_each_line(std::string_view text, F add) {
     return n_used;
 }
 
-/// How many events at the start are all the same, where vLLM's logger wrote the file: those of its warm-up. 0 for fewer than a text could repeat itself.
+/// How many events at the start have the same experts, where vLLM's logger wrote the file: those of its warm-up. 0 for fewer than a text could repeat itself.
 Result<int64_t> count_dummies(std::string_view text) {
     constexpr int64_t kFewest = 64;
     int64_t n = 0;
@@ -126,11 +126,10 @@ Result<int64_t> count_dummies(std::string_view text) {
     json first;
     const auto count = [&](const json& line, int64_t) -> Result<bool> {
         if (is_meta(line)) return of_vllm = member(line, {"vllm_version"}) != nullptr;
-        const json *ids = ids_of(line), *weights = weights_of(line);
-        if (!of_vllm || !ids || !weights) return false;
-        json what = {*ids, *weights};
-        if (n == 0) first = std::move(what);
-        else if (what != first) return false;
+        const json* ids = ids_of(line);
+        if (!of_vllm || !ids) return false;
+        if (n == 0) first = *ids;                // weights can differ in their last digits from pass to pass
+        else if (*ids != first) return false;
         ++n;
         return true;
     };
@@ -179,7 +178,7 @@ Result<TraceSnapshot> read_event_jsonl(const std::filesystem::path& path) {
         return true;
     };
     GS_TRY([[maybe_unused]] const int64_t n, for_each_line(text, add));
-    if (n_dummies > 0) out.info.notes.push_back(fmt::format("The first {} rows are left out: all the same, the dummy tokens with which vLLM warms up.", n_dummies));
+    if (n_dummies > 0) out.info.notes.push_back(fmt::format("The first {} rows are left out: all with the same experts, the dummy tokens with which vLLM warms up.", n_dummies));
     return out.build("routing events (JSON lines)", path);
 }
 

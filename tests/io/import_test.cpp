@@ -87,7 +87,7 @@ std::string vllm_log(int n_dummies) {
     const auto row = [&](int token, const char* ids, const char* weights) {
         text += fmt::format("{{\"type\": \"route\", \"req_id\": \"r1\", \"token_idx\": {}, \"layer\": 12, \"topk_ids\": [{}], \"topk_weights\": [{}]}}\n", token, ids, weights);
     };
-    for (int t = 0; t < n_dummies; ++t) row(t, "13, 15, 56, 34", "0.09, 0.05, 0.04, 0.03");
+    for (int t = 0; t < n_dummies; ++t) row(t, "13, 15, 56, 34", t < n_dummies / 2 ? "0.09, 0.05, 0.04, 0.03" : "0.0901, 0.05, 0.04, 0.03");
     row(0, "4, 27, 58, 52", "0.25, 0.077, 0.066, 0.05");
     row(1, "53, 18, 24, 17", "0.3, 0.2, 0.1, 0.05");
     row(0, "58, 27, 39, 40", "0.4, 0.3, 0.2, 0.01");
