@@ -32,17 +32,24 @@ std::string text(const Json& object, const char* key) {
     return it != object.end() && it->is_string() ? it->get<std::string>() : "";
 }
 
+/// "differs": {"says", "source"} beside a figure or price.
+std::string differs(const Json& of, const Json& sources) {
+    const auto it = of.find("differs");
+    if (it == of.end() || !it->is_object()) return "";
+    return fmt::format("{} ({})", text(*it, "says"), text(sources, text(*it, "source").c_str()));
+}
+
 std::optional<SheetFigure> figure(const Json& model, const char* key, const Json& sources) {
     const auto it = model.find(key);
     if (it == model.end() || !it->is_object()) return std::nullopt;
     const auto value = amount(*it, "value");
     if (!value) return std::nullopt;
-    return SheetFigure{*value, text(sources, text(*it, "source").c_str())};
+    return SheetFigure{*value, text(sources, text(*it, "source").c_str()), differs(*it, sources)};
 }
 
 SheetPrice price(const Json& j, const Json& sources) {
-    return {.where = text(j, "where"), .source = text(sources, text(j, "source").c_str()), .input = amount(j, "input"), .output = amount(j, "output"),
-            .low = amount(j, "low"), .high = amount(j, "high")};
+    return {.where = text(j, "where"), .source = text(sources, text(j, "source").c_str()), .differs = differs(j, sources), .input = amount(j, "input"),
+            .output = amount(j, "output"), .low = amount(j, "low"), .high = amount(j, "high")};
 }
 
 gs::Result<Json> read_json(const std::filesystem::path& file) {
@@ -73,6 +80,8 @@ void apply(const Json& edits, ModelSheet& model) {
 }
 
 }  // namespace
+
+std::string SheetFigure::origin() const { return "Source: " + source + (differs.empty() ? "" : "\nDiffers: " + differs); }
 
 SheetPrice::Range SheetPrice::usd(double tokens_in, double tokens_out) const {
     if (input && output) {

@@ -13,12 +13,16 @@ namespace app {
 
 struct SheetFigure {
     double value = 0;
-    std::string source;                    ///< for people, with the place it was published
+    std::string source;                    ///< for people: title, date, section
+    std::string differs;                   ///< what another source says, and which; empty: none is known to say otherwise
+
+    /// "Source: …", and on a line of its own what differs.
+    std::string origin() const;
 };
 
 /// US dollars for a million tokens. Input and output apart, or a range for both mixed.
 struct SheetPrice {
-    std::string where, source;
+    std::string where, source, differs;    ///< the last two as of a figure
     std::optional<double> input, output, low, high;
     bool edited = false;                   ///< the user's own figures
 

@@ -74,11 +74,18 @@ static void print_sheets(const Sheets& sheets, const CostOptions& o) {
         }
         fmt::print("\n");
         if (!m.open_weights) fmt::print("  {:<20}no open weights: {}\n", "", m.note);
+        const auto say = [&](const char* of, const std::string& differs) {
+            if (!differs.empty()) fmt::print("  {:<20}{} differs: {}\n", "", of, differs);
+        };
+        if (m.total_params) say("total", m.total_params->differs);
+        if (m.active_params) say("active", m.active_params->differs);
+        if (m.experts) say("experts", m.experts->differs);
+        for (const SheetPrice& p : m.prices) say(p.where.c_str(), p.differs);
     }
     if (!sheets.problem.empty()) fmt::print(stderr, "{}\n", sheets.problem);
 }
 
-static Json json_of(const std::optional<SheetFigure>& f) { return f ? Json{{"value", f->value}, {"source", f->source}} : Json(nullptr); }
+static Json json_of(const std::optional<SheetFigure>& f) { return f ? Json{{"value", f->value}, {"source", f->source}, {"differs", f->differs}} : Json(nullptr); }
 static Json json_of(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
 
 static Json sheets_json(const Sheets& sheets, const CostOptions& o) {
@@ -87,7 +94,7 @@ static Json sheets_json(const Sheets& sheets, const CostOptions& o) {
         Json prices = Json::array();
         for (const SheetPrice& p : m.prices) {
             const SheetPrice::Range usd = p.usd(o.tokens_in, o.tokens_out);
-            prices.push_back({{"where", p.where}, {"input", json_of(p.input)}, {"output", json_of(p.output)}, {"low", json_of(p.low)}, {"high", json_of(p.high)}, {"source", p.source},
+            prices.push_back({{"where", p.where}, {"input", json_of(p.input)}, {"output", json_of(p.output)}, {"low", json_of(p.low)}, {"high", json_of(p.high)}, {"source", p.source}, {"differs", p.differs},
                               {"edited", p.edited}, {"usd_low", usd.low}, {"usd_high", usd.high}});
         }
         rows.push_back({{"id", m.id}, {"name", m.name}, {"kind", m.kind}, {"open_weights", m.open_weights}, {"total_parameters", json_of(m.total_params)},

@@ -18,6 +18,7 @@ namespace {
 
 constexpr const char* kBits[] = {"16 bits", "8 bits", "4 bits"};
 constexpr double kBitValues[] = {16, 8, 4};
+constexpr const char* kDiffers = " \u2260";   // behind a figure that another source gives otherwise
 constexpr ImGuiTableFlags kTable = ImGuiTableFlags_NoSavedSettings | ImGuiTableFlags_SizingStretchProp | ImGuiTableFlags_BordersInnerV;
 
 struct Column {
@@ -132,8 +133,8 @@ void CostPanel::price_cells(ModelSheet& sheet) {
         }
         ImGui::PushID(static_cast<int>(i));
         ImGui::AlignTextToFramePadding();
-        ImGui::TextUnformatted(fit_text(p.where + (p.edited ? " (yours)" : ""), ImGui::GetContentRegionAvail().x).c_str());
-        tooltip(fmt::format("{}\nSource: {}{}", p.where, p.source, p.edited ? "\nYou changed it" : "").c_str());
+        ImGui::TextUnformatted(fit_text(p.where + (p.edited ? " (yours)" : p.differs.empty() ? "" : kDiffers), ImGui::GetContentRegionAvail().x).c_str());
+        tooltip(fmt::format("{}\nSource: {}{}{}", p.where, p.source, p.differs.empty() ? "" : "\nDiffers: " + p.differs, p.edited ? "\nYou changed it" : "").c_str());
         const bool apart = p.input || p.output;
         bool done = false;
         ImGui::TableNextColumn();
@@ -151,8 +152,9 @@ void CostPanel::price_cells(ModelSheet& sheet) {
 
 void CostPanel::sheet_row(const ViewContext& context, ModelSheet& sheet) {
     const double bits = kBitValues[m_bits];
-    const auto billions = [](const std::optional<SheetFigure>& f) { return f ? fmt::format("{} B", format_number(f->value / 1e9)) : std::string("unknown"); };
-    const auto note = [](const std::optional<SheetFigure>& f) { return f ? "Source: " + f->source : std::string("Not published"); };
+    const auto billions = [](const std::optional<SheetFigure>& f) { return f ? fmt::format("{} B{}", format_number(f->value / 1e9), f->differs.empty() ? "" : kDiffers) : std::string("unknown"); };
+    const auto note = [](const std::optional<SheetFigure>& f) { return f ? f->origin() : std::string("Not published"); };
+    const std::string experts = sheet.experts ? fmt::format("\nExperts a layer: {}. {}", sheet.experts->value, sheet.experts->origin()) : "";
     const auto cell = [](const std::string& text, const std::string& explanation) {
         ImGui::TableNextColumn();
         ImGui::AlignTextToFramePadding();
@@ -162,7 +164,7 @@ void CostPanel::sheet_row(const ViewContext& context, ModelSheet& sheet) {
     ImGui::PushID(sheet.id.c_str());
     ImGui::TableNextRow();
     if (!sheet.open_weights) ImGui::PushStyleColor(ImGuiCol_Text, context.theme.text_dim);
-    cell(sheet.name + (sheet.open_weights ? "" : " (no weights)"), sheet.note);
+    cell(sheet.name + (sheet.open_weights ? "" : " (no weights)"), sheet.note + experts);
     cell(billions(sheet.total_params), note(sheet.total_params));
     cell(billions(sheet.active_params), note(sheet.active_params));
     const auto flops = sheet.flops_per_token(), memory = sheet.weight_bytes(bits);
@@ -202,7 +204,7 @@ void CostPanel::price_table(ViewContext& context) {
         for (ModelSheet& sheet : m_sheets.models) sheet_row(context, sheet);
         ImGui::EndTable();
     }
-    caption("Published figures, each with its source when you point at it; nothing here was computed on those models. Prices are dollars per million tokens and yours to edit.");
+    caption("Published figures, each with its source when you point at it; \u2260: another source says otherwise. Nothing here was computed on those models. Prices are dollars per million tokens and yours to edit.");
     for (const std::string& problem : {m_sheets.problem, m_problem})
         if (!problem.empty()) ImGui::TextWrapped("%s", problem.c_str());
 }

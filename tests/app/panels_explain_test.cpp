@@ -140,7 +140,7 @@ TEST(CostPanel, ShowsTheLoadedModelBesideDenseOnesAndThePrices) {
     stage.state.model = card;
     const auto view = make_cost_view();
     stage.frames(*view, 4);
-    for (const char* part : {"dense, same total", "dense, same active", "288 B", "no weights)", "GroqCloud", "unknown"}) EXPECT_TRUE(stage.says(part)) << part << "\n" << stage.text;
+    for (const char* part : {"dense, same total", "dense, same active", "288 B", "no weights)", "GroqCloud", "unknown", "671 B \u2260"}) EXPECT_TRUE(stage.says(part)) << part << "\n" << stage.text;
     EXPECT_TRUE(stage.says(format_count(2'345'000))) << stage.text;
 }
 

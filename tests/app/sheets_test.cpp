@@ -57,8 +57,22 @@ TEST(Sheets, HoldTheArticlesFiguresEachWithItsSource) {
     }
 }
 
+TEST(Sheets, SayWhereAnotherSourceDiffersAndWhich) {
+    const Sheets sheets = load_sheets({});
+    const std::string behemoth = sheet(sheets, "llama-4-behemoth").total_params->differs;
+    EXPECT_NE(behemoth.find("over 2 trillion"), std::string::npos) << behemoth;
+    EXPECT_NE(behemoth.find("Coditude"), std::string::npos) << behemoth;
+    EXPECT_NE(sheet(sheets, "deepseek-v3").total_params->origin().find("\nDiffers: 685 billion"), std::string::npos);
+    EXPECT_EQ(sheet(sheets, "llama-4-scout").total_params->differs, "");
+    EXPECT_EQ(sheet(sheets, "llama-4-scout").total_params->origin(), "Source: " + sheet(sheets, "llama-4-scout").total_params->source);
+    EXPECT_NE(sheet(sheets, "llama-4-maverick").prices.at(0).differs.find("0.20 in"), std::string::npos);
+    for (const ModelSheet& m : sheets.models)
+        for (const auto& figure : {m.total_params, m.active_params, m.experts})
+            EXPECT_TRUE(!figure || !figure->differs.ends_with("()")) << m.id << ": a source that is not in the list";
+}
+
 TEST(Sheets, PriceOfTokens) {
-    const SheetPrice apart{.where = {}, .source = {}, .input = 0.5, .output = 2, .low = {}, .high = {}}, mixed{.where = {}, .source = {}, .input = {}, .output = {}, .low = 0.2, .high = 0.4};
+    const SheetPrice apart{.where = {}, .source = {}, .differs = {}, .input = 0.5, .output = 2, .low = {}, .high = {}}, mixed{.where = {}, .source = {}, .differs = {}, .input = {}, .output = {}, .low = 0.2, .high = 0.4};
     EXPECT_DOUBLE_EQ(apart.usd(2e6, 1e6).low, 3);
     EXPECT_DOUBLE_EQ(apart.usd(2e6, 1e6).high, 3);
     EXPECT_DOUBLE_EQ(mixed.usd(2e6, 1e6).low, 0.6);

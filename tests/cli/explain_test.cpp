@@ -44,6 +44,7 @@ TEST(CostCommand, SaysWhatInfoSaysAndKeepsTheArticlesPrices) {
         if (sheet["id"] != "llama-4-scout") continue;
         found = true;
         EXPECT_DOUBLE_EQ(sheet["prices"][0]["usd_low"].get<double>(), 0.11 + 0.34);
+        EXPECT_NE(sheet["total_parameters"]["source"].get<std::string>().find("model card"), std::string::npos);
     }
     EXPECT_TRUE(found);
     const auto one = run_program({"cost", "-c", "1000", "--policy", "k=1", "--json"}).json();
