@@ -185,7 +185,7 @@ void AppUi::read_all_presets() {
     m_commands.remove("preset.");
     m_presets.clear();
     if (auto delivered = read_presets(asset_path("presets.json"))) m_presets = std::move(*delivered);
-    else m_session.notify({.error = delivered.error()});
+    else m_session.notify({.is_error = false, .error = delivered.error()});   // the window works without
     std::vector<gs::Error> problems;
     for (Preset& own : read_own_presets(m_folder.empty() ? fs::path() : m_folder / "presets", problems)) m_presets.push_back(std::move(own));
     for (const gs::Error& problem : problems) m_session.notify({.is_error = false, .error = problem});

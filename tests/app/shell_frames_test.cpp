@@ -7,9 +7,11 @@
 #include <set>
 #include <thread>
 
+#include "app/shell/app.h"
 #include "app/shell/shell.h"
 #include "imgui_internal.h"
 #include "tests/app/read_png.h"
+#include "tests/support/paths.h"
 
 namespace app {
 namespace {
@@ -197,15 +199,38 @@ TEST(ShellStart, NoDisplayAndNoDriverAreErrorsThatNameTheRemedy) {
     EXPECT_NE(no_driver.remedy.find("mesa-vulkan-drivers"), std::string::npos);
 }
 
+/// Sets $GATESCOPE_ASSETS for the scope.
+class AssetsIn {
+public:
+    explicit AssetsIn(const fs::path& folder) {
+        if (const char* old = std::getenv("GATESCOPE_ASSETS")) m_before = old;
+        ::setenv("GATESCOPE_ASSETS", folder.c_str(), 1);
+    }
+    ~AssetsIn() { m_before ? ::setenv("GATESCOPE_ASSETS", m_before->c_str(), 1) : ::unsetenv("GATESCOPE_ASSETS"); }
+
+private:
+    std::optional<std::string> m_before;
+};
+
 TEST(ShellStart, MissingFontsAreAnErrorWithThePath) {
-    const char* old = std::getenv("GATESCOPE_ASSETS");
-    const std::string before = old ? old : "";
-    ::setenv("GATESCOPE_ASSETS", "/nonexistent", 1);
+    const AssetsIn assets("/nonexistent");
     auto made = Shell::create({.headless = true, .width = 64, .height = 64});
-    before.empty() ? ::unsetenv("GATESCOPE_ASSETS") : ::setenv("GATESCOPE_ASSETS", before.c_str(), 1);
     ASSERT_FALSE(made);
     EXPECT_EQ(made.error().code, "font_missing");
     EXPECT_NE(made.error().what.find("/nonexistent/fonts/"), std::string::npos);
+}
+
+/// With fonts, but without models, runs, and presets; then with presets that are none.
+TEST(ShellStart, TheWindowIsDrawnWithoutTheDeliveredPresets) {
+    const gs::test::TempDir folder;
+    fs::create_directory_symlink(gs::test::source("assets/fonts"), folder / "fonts");
+    const AssetsIn assets(folder.path());
+    for (const char* presets : {"", "no presets"}) {
+        if (*presets) gs::test::write_bytes(folder / "presets.json", presets);
+        const auto drawn = render_screenshot({.out = folder / "window.png", .width = 640, .height = 400});
+        ASSERT_TRUE(drawn) << drawn.error().message();
+        EXPECT_EQ(test::read_png(folder / "window.png").width_px, 640);
+    }
 }
 
 }  // namespace
