@@ -2,15 +2,13 @@
 
 #include <csignal>
 #include <cstdio>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "app/base/paths.h"
+#include "app/base/texts.h"
 #include "engine/model/model.h"
 #include "engine/ops/ops.h"
 #include "engine/routing/metrics.h"
@@ -127,7 +125,7 @@ gs::Result<gs::RunRequest> make_request(const PromptOptions& options) {
     gs::RunRequest request;
     request.prompt = options.prompt;
     if (!options.prompt_file.empty()) {
-        GS_TRY(request.prompt, read_text(options.prompt_file));
+        GS_TRY(request.prompt, read_text_file(options.prompt_file));
     }
     request.mode = options.raw ? gs::PromptMode::kRaw : gs::PromptMode::kChat;
     request.max_new_tokens = options.n_tokens;
@@ -148,22 +146,6 @@ gs::Result<gs::RunResult> run_to_end(gs::Decoder& decoder, const gs::RunRequest&
         if (on_token) on_token(generator->result());
     }
     return generator->result();
-}
-
-gs::Result<std::string> read_text(const std::string& path) {
-    constexpr size_t kMaxBytes = 64u << 20;
-    std::ifstream file;
-    if (path != "-") {
-        file.open(path, std::ios::binary);
-        if (!file || std::filesystem::is_directory(path))
-            return gs::Error{gs::ErrorKind::kInput, "cannot_open", fmt::format("Cannot read {}", path), "no such file, or no permission", "Check the path"};
-    }
-    std::istream& in = path == "-" ? std::cin : file;
-    std::string text(std::istreambuf_iterator<char>(in), {});
-    if (text.empty()) return gs::Error{gs::ErrorKind::kInput, "empty_text", fmt::format("{} has no text", path), "it is empty", "Give a text of at least a few words"};
-    if (text.size() > kMaxBytes)
-        return gs::Error{gs::ErrorKind::kInput, "too_large", fmt::format("{} is too large", path), fmt::format("{} bytes; at most {} are read", text.size(), kMaxBytes), "Cut it"};
-    return text;
 }
 
 std::vector<int32_t> tokenize_text(const gs::Model& model, const std::string& text) {

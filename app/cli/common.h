@@ -64,8 +64,6 @@ gs::Result<gs::RunRequest> make_request(const PromptOptions& options);
 gs::Result<gs::RunResult> run_to_end(gs::Decoder& decoder, const gs::RunRequest& request, bool capture = true,
                                      const std::function<void(const gs::RunResult&)>& on_token = {});
 
-/// A text file of the user's, or standard input for "-". Errors: kInput "cannot_open", "empty_text", "too_large" (64 MB).
-gs::Result<std::string> read_text(const std::string& path);
 /// Token ids of a text to be scored, BOS as the file asks.
 std::vector<int32_t> tokenize_text(const gs::Model& model, const std::string& text);
 

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "app/base/texts.h"
 #include "app/cli/cli.h"
 #include "app/cli/common.h"
 #include "engine/io/diff_export.h"
@@ -99,7 +100,7 @@ static int compare_policies(const CompareOptions& o) {
     gs::TraceSnapshot first;
     int difference = -1;
     if (!o.text_file.empty()) {
-        auto text = read_text(o.text_file);
+        auto text = read_text_file(o.text_file);
         if (!text) return fail(text.error());
         ids = tokenize_text(d.model(), *text);
     } else {

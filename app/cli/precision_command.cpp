@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "app/base/texts.h"
 #include "app/cli/cli.h"
 #include "app/cli/common.h"
 #include "app/cli/recording_sink.h"
@@ -77,7 +78,7 @@ static void print_report(const Json& j) {
 }
 
 static int precision(const PrecisionOptions& o) {
-    auto text = read_text(o.text_file);
+    auto text = read_text_file(o.text_file);
     if (!text) return fail(text.error());
     auto model = open_model(o.engine);
     if (!model) return fail(model.error());

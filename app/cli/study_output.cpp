@@ -40,7 +40,7 @@ gs::Result<gs::StudyRequest> study_request(const StudyOptions& options) {
         const size_t equals = item.find('=');
         if (equals == std::string::npos || equals == 0)
             return gs::Error{gs::ErrorKind::kUsage, "bad_text", fmt::format("--text {}", item), "it names no domain", "Write it as NAME=FILE, for example --text law=contract.txt"};
-        GS_TRY(std::string text, read_text(item.substr(equals + 1)));
+        GS_TRY(std::string text, read_text_file(item.substr(equals + 1)));
         request.texts.push_back({item.substr(0, equals), std::move(text)});
     }
     return request;

@@ -18,7 +18,7 @@ struct StudyOptions {
     int max_tokens = 512, n_shuffles = 200;
 };
 void add_study_options(CLI::App& command, StudyOptions& options);
-/// Errors: kUsage "bad_text" for an item that is not NAME=FILE, "unknown_domain"; those of read_text.
+/// Errors: kUsage "bad_text" for an item that is not NAME=FILE, "unknown_domain"; those of read_text_file().
 gs::Result<gs::StudyRequest> study_request(const StudyOptions& options);
 /// Opens the model and studies; writes the trace where --save-trace asks for it.
 gs::Result<std::shared_ptr<const gs::ExpertStudy>> run_study(gs::Decoder& decoder, const StudyOptions& options);

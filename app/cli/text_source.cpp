@@ -16,7 +16,7 @@ void add_text_options(CLI::App& command, TextOptions& options) {
 }
 
 gs::Result<std::string> text_of(const TextOptions& options) {
-    if (!options.file.empty()) return read_text(options.file);
+    if (!options.file.empty()) return read_text_file(options.file);
     if (options.domain.empty()) return options.text;
     return bundled_text(options.domain);
 }

@@ -14,7 +14,7 @@ struct TextOptions {
 };
 /// Exactly one of the three must be given.
 void add_text_options(CLI::App& command, TextOptions& options);
-/// Errors: those of read_text, kUsage "unknown_domain".
+/// Errors: those of read_text_file(), kUsage "unknown_domain".
 gs::Result<std::string> text_of(const TextOptions& options);
 /// Its tokens, at most max_tokens of them. n_tokens: how many there are in all; may be null.
 gs::Result<std::vector<int32_t>> text_ids(const gs::Model& model, const TextOptions& options, int* n_tokens = nullptr);

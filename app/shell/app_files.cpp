@@ -1,6 +1,4 @@
 // Opening and saving: what a file is, and what is done with it.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -17,36 +15,6 @@
 namespace fs = std::filesystem;
 
 namespace app {
-namespace {
-
-constexpr uintmax_t kMaxPromptBytes = 1 << 20;
-
-gs::Error file_error(const char* code, const fs::path& path, std::string why, std::string remedy) {
-    return {gs::ErrorKind::kInput, code, "Cannot open " + path.filename().string(), std::move(why), std::move(remedy)};
-}
-
-gs::Result<std::string> read_prompt(const fs::path& path) {
-    std::error_code error;
-    const uintmax_t size = fs::file_size(path, error);
-    if (error) return file_error("cannot_open", path, error.message(), "Check that the file exists and can be read");
-    if (size == 0) return file_error("empty_text", path, "the file is empty", "Choose a file with some text");
-    if (size > kMaxPromptBytes)
-        return file_error(
-            "too_large", path,
-            fmt::format("it has {}, a prompt file may have {}", format_bytes(static_cast<double>(size)), format_bytes(kMaxPromptBytes)),
-            "Choose a shorter text");
-    std::ifstream in(path, std::ios::binary);
-    std::string text(static_cast<size_t>(size), '\0');
-    if (!in.read(text.data(), static_cast<std::streamsize>(size)))
-        return file_error("cannot_open", path, "it could not be read", "Check its permissions");
-    if (text.find('\0') != std::string::npos)
-        return file_error("not_text", path, "it is neither a model (.gguf), a recorded run (.safetensors, or of another program) nor a text",
-                          "Choose one of these");
-    return text;
-}
-
-}  // namespace
-
 std::string kind_of_file(const fs::path& path) {
     const std::string extension = path.extension().string();
     if (extension == ".gguf" || extension == ".safetensors") return extension;
@@ -65,11 +33,14 @@ void AppUi::open_path(const fs::path& path) {
     if (kind == ".gguf") return m_session.inspect_model(path);
     if (kind == ".safetensors" || kind == ".trace") return m_session.load_trace(path);
     if (m_takes_texts) return add_study_text(path);
-    auto text = read_prompt(path);
-    if (text)
+    auto text = read_text_file(path, kMaxPromptBytes);
+    if (text) {
         m_settings.prompt = *text;
-    else
-        m_session.notify({.error = text.error()});
+        return;
+    }
+    gs::Error error = text.error();
+    if (error.code == "not_text") error.remedy = "Choose a model (.gguf), a recorded run (.safetensors, or of another program) or a text in UTF-8";
+    m_session.notify({.error = error});
 }
 
 void AppUi::ask_open(const gs::SessionState& state) {
