@@ -165,10 +165,11 @@ int draw_moe_diagram(const ViewContext& context, const DiagramData& data, ImVec2
     // x and the router, one over the other at the left.
     const ImVec2 x_low{at.x, at.y}, x_high{at.x + side, at.y + u * 4.4f};
     p.card(x_low, x_high, "x", {data.width > 0 ? fmt::format("{} numbers", data.width) : "hidden state", "of this token"});
-    const ImVec2 r_low{at.x, std::max(x_high.y + u * 1.2f, middle - u * 2.6f)}, r_high{at.x + side, r_low.y + u * 4.6f};
-    if (data.has_shared) p.draw->AddLine({at.x + side * 0.25f, x_high.y}, {at.x + side * 0.25f, at.y + size.y - (shared_height - u * 0.4f) / 2}, p.theme.text_dim, 1.5f);
+    const float bypass = data.has_shared ? u * 1.4f : 0;   // the shared expert gets x past the router, not from it
+    const ImVec2 r_low{at.x + bypass, std::max(x_high.y + u * 1.2f, middle - u * 2.6f)}, r_high{at.x + side, r_low.y + u * 4.6f};
+    if (data.has_shared) p.draw->AddLine({at.x + bypass / 2, x_high.y}, {at.x + bypass / 2, at.y + size.y - (shared_height - u * 0.4f) / 2}, p.theme.text_dim, 1.5f);
     p.card(r_low, r_high, "router", {fmt::format("{} logits →", data.n_experts), fmt::format("top {}", data.chosen.size())});
-    p.draw->AddLine({at.x + side / 2, x_high.y}, {at.x + side / 2, r_low.y}, p.theme.text_dim, 1.5f);
+    p.draw->AddLine({(r_low.x + r_high.x) / 2, x_high.y}, {(r_low.x + r_high.x) / 2, r_low.y}, p.theme.text_dim, 1.5f);
     // Experts in the middle.
     const ImVec2 e_low{at.x + side + gap, at.y + head}, e_room{size.x - side - sum_width - 2 * gap, routed_high.y - at.y - head - u * 0.3f};
     const CellGrid grid(data.n_experts, e_low, e_room, u * 3.2f);
@@ -185,7 +186,7 @@ int draw_moe_diagram(const ViewContext& context, const DiagramData& data, ImVec2
         p.box(low, high, with_alpha(p.theme.what_if, 0.25f), p.theme.what_if);
         const std::string what = data.shared_params > 0 ? fmt::format("shared expert: always on, not routed; {} parameters", format_count(static_cast<uint64_t>(data.shared_params))) : "shared expert: always on, not routed";
         p.text({low.x + u * 0.4f, (low.y + high.y - u) / 2}, p.theme.text, what, high.x - low.x - u * 0.8f);
-        p.arrow({at.x + side * 0.25f, (low.y + high.y) / 2}, {low.x, (low.y + high.y) / 2}, p.theme.text_dim, 1.5f);
+        p.arrow({at.x + bypass / 2, (low.y + high.y) / 2}, {low.x, (low.y + high.y) / 2}, p.theme.text_dim, 1.5f);
         p.curve({high.x, (low.y + high.y) / 2}, {s_low.x + u, s_high.y}, p.theme.text_dim, 1.5f);
     }
     const int hit = over ? grid.at(ImGui::GetIO().MousePos) : -1;
