@@ -126,6 +126,28 @@ TEST(ExpertPanels, OneExpertShowsItsProfile) {
     EXPECT_FALSE(stage.says("0.250 ▲")) << "of another expert";
 }
 
+TEST(InspectorPanel, AMeanWeightStandsBesideThatOfARandomExpertUsedAsOften) {
+    const gs::TraceSnapshot trace = make_trace({.n_tokens = 90});
+    std::vector<float> all;
+    double sum = 0;
+    uint32_t n = 0;
+    for (int t = 0; t < trace.n_tokens(); ++t)
+        for (size_t slot = 0; slot < trace.ids(1, t).size(); ++slot) {
+            all.push_back(trace.weights(1, t)[slot]);
+            if (trace.ids(1, t)[slot] == 3) sum += static_cast<double>(all.back()), ++n;
+        }
+    ASSERT_GT(n, 0u);
+    const gs::ChanceNull chance = gs::DrawnValues(all).mean_of(n);
+    PanelStage stage(trace, {420, 1400});
+    stage.selected = {5, 1, 3};
+    const auto view = make_inspector_view();
+    stage.frames(*view, 4);
+    EXPECT_TRUE(stage.says(fmt::format("{} over {} tokens", format_number(sum / n), n))) << stage.text;
+    EXPECT_TRUE(stage.says(fmt::format("{} ({}–{}): {}", format_number(chance.mean), format_number(chance.band.low), format_number(chance.band.high),
+                                       chance.band.holds(sum / n) ? "inside" : sum / n > chance.mean ? "above" : "below")))
+        << stage.text;
+}
+
 TEST(ExpertPanels, CoActivationOfARunNeedsNoStudy) {
     Stage stage(nullptr);
     const auto view = make_coactivation_view();
