@@ -70,6 +70,7 @@ constexpr std::array kParameters = {
     setting<&S::tune, kText>("measures of k"),
     setting<&S::study, kText>("studied texts"),
     setting<&S::ablated, kText>("ablated experts"),
+    setting<&S::ablation_controls, kNumber>("controls of an ablation"),
     setting<&S::quantity, kName<kQuantityNames>>("shown quantity"),
     setting<&S::token_color, kName<kTokenColorNames>>("token colour"),
     setting<&S::phase, kName<kPhaseNames>>("phase"),

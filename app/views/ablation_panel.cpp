@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "app/views/ablation_parts.h"
+#include "app/views/job_controls.h"
 #include "app/views/policy_edit.h"
 #include "app/views/route_data.h"
 #include "app/views/route_data_ui.h"
@@ -36,7 +37,6 @@ private:
     bool in_force(const ViewContext& context) const;
 
     TextChooser m_text;
-    int m_count = 2;
     TextDiff m_diff;
     std::shared_ptr<const gs::AblationResult> m_diffed;
     std::string m_problem, m_model_hash;
@@ -92,7 +92,10 @@ void AblationPanel::set_list(ViewContext& context) {
 void AblationPanel::text_controls(ViewContext& context) {
     m_text.draw(context, "What the loss is measured on: a bundled sample, the tokens of the run on screen as they are (its answer, where it has one), your own text, or a file");
     same_line_if_fits(name_combo_width(kCounts));
-    name_combo("###count", kCounts, m_count, "Random experts of the same layers that are used about as often: what ablating them costs is what chance alone gives");
+    int count = 0;
+    while (count + 1 < static_cast<int>(std::size(kCountValues)) && kCountValues[count] < context.settings.ablation_controls) ++count;
+    if (name_combo("###count", kCounts, count, "Random experts of the same layers that are used about as often: what ablating them costs is what chance alone gives"))
+        context.settings.ablation_controls = kCountValues[count];
 }
 
 bool AblationPanel::in_force(const ViewContext& context) const {
@@ -108,7 +111,7 @@ void AblationPanel::measure(ViewContext& context) {
     m_problem = !request.of_run && request.text.empty() ? TextChooser::kNoText : "";
     if (!m_problem.empty()) return;
     request.base = gs::without_ablation(context.state.policy, request.experts);
-    request.n_controls = kCountValues[m_count];
+    request.n_controls = context.settings.ablation_controls;
     request.continuation = make_request(context);
     request.continuation.max_new_tokens = std::min(request.continuation.max_new_tokens, kAnswerTokens);
     context.session.request_ablation(request);
@@ -117,15 +120,10 @@ void AblationPanel::measure(ViewContext& context) {
 void AblationPanel::actions(ViewContext& context) {
     const gs::SessionState& state = context.state;
     const auto& set = context.settings.ablated;
-    const bool busy = state.activity == gs::Activity::kAblating;
     same_line_if_fits(icon_button_width("Measure"));
-    ImGui::BeginDisabled(!busy && (set.empty() || !state.can_run()));
-    if (icon_button("###measure", busy ? Icon::kStop : Icon::kPlay, busy ? "Stop" : "Measure", !busy)) {
-        if (busy) context.session.cancel();
-        else measure(context);
-    }
-    ImGui::EndDisabled();
-    tooltip(!state.can_run() ? "Needs a loaded model" : set.empty() ? "Pick an expert and one of the three ways first" : "Scores the text without these experts, then without the controls, and writes both answers");
+    if (job_button(context, {gs::Activity::kAblating, "###measure", "Measure",
+                             set.empty() ? "Pick an expert and one of the three ways first" : "Scores the text without these experts, then without the controls, and writes both answers", !set.empty()}))
+        measure(context);
     const bool applied = in_force(context);
     same_line_if_fits(button_width(applied ? "Take back" : "Apply to the run"));
     ImGui::BeginDisabled(set.empty());
@@ -133,10 +131,7 @@ void AblationPanel::actions(ViewContext& context) {
     if (ImGui::Button(applied ? "Take back###apply" : "Apply to the run###apply")) apply_policy(context, applied ? base : gs::with_ablation(base, set));
     ImGui::EndDisabled();
     tooltip(applied ? "Runs again with these experts (Ctrl+Z does it too)" : "Makes it the policy in force: the prompt runs again and Compare shows both answers. Ctrl+Z goes back.");
-    if (busy) {
-        same_line_if_fits(ImGui::GetFontSize() * 12);
-        ImGui::ProgressBar(static_cast<float>(std::max(state.progress, 0.0)), {ImGui::GetFontSize() * 12, 0}, state.progress_text.c_str());
-    }
+    job_progress(context, gs::Activity::kAblating);
     if (!m_problem.empty()) caption(m_problem);
 }
 

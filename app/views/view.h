@@ -74,6 +74,7 @@ struct ViewSettings {
     int max_new_tokens = 128;
     gs::SamplerSettings sampler;
     std::vector<gs::AblatedExpert> ablated;   ///< the set that the ablation panel measures and applies; not kept
+    int ablation_controls = 8;                ///< random experts of equal usage beside it
     StudyChoice study;
     TextChoice measured_text;
     TuneChoice tune;

@@ -50,7 +50,7 @@ TEST(ParameterHistory, TakesWhatIsInHandAsOneStepWhenItIsLetGo) {
 TEST(ParameterHistory, KnowsEveryParameter) {
     ViewSettings changed;
     changed.prompt = "another", changed.chat = !changed.chat, changed.max_new_tokens = 7, changed.sampler.seed = 9, changed.measured_text.sample = "code", changed.tune.limits[0] = 0.1;
-    changed.study.left_out = {"prose"}, changed.ablated = {{.layer = 1, .expert = 2}}, changed.quantity = Quantity::kPreference, changed.token_color = TokenColor::kMargin;
+    changed.study.left_out = {"prose"}, changed.ablation_controls = 4, changed.ablated = {{.layer = 1, .expert = 2}}, changed.quantity = Quantity::kPreference, changed.token_color = TokenColor::kMargin;
     changed.phase = gs::PhaseFilter::kDecode, changed.map = ColorMap::kGreys, changed.auto_range = !changed.auto_range, changed.choice_signs = !changed.choice_signs;
     changed.logit_error = 0.5f, changed.ghosts = !changed.ghosts;
     for (const ParameterRow& row : all_parameters()) {
