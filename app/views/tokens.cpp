@@ -131,9 +131,10 @@ void TokensView::draw_strip(ViewContext& context, const gs::TraceSnapshot& trace
     input.text_color = theme.text, input.selection_color = theme.selection, input.hover_color = theme.hover,
     input.border_color = theme.text_dim;
     input.follow = context.selected.token < 0 && context.run && context.run->phase != gs::RunPhase::kFinished;
-    // The answer, not the template in front of it; of a run that is flashed, the place that is in sight.
-    input.open_at = context.run && !context.flashed() ? context.run->n_prompt_tokens : -1;
-    if (context.settings.ghosts && m_ghost.ready() && !context.flashed()) input.ghost = {m_ghost.at(), m_ghost.name(), m_ghost.continuation(), theme.text_dim};
+    const bool has_ghost = context.settings.ghosts && m_ghost.ready() && !context.flashed();
+    if (has_ghost) input.ghost = {m_ghost.at(), m_ghost.name(), m_ghost.continuation(), theme.text_dim};
+    // Where the texts part, or the answer, not the template in front of it; of a run that is flashed, the place that is in sight.
+    if (context.run && !context.flashed()) input.open_at = has_ghost ? std::min(m_ghost.at(), trace.n_tokens() - 1) : context.run->n_prompt_tokens;
     const StripHit hit = m_strip.draw("###strip", input, {0, 0});
     if (hit.over_ghost) HoverCard(fmt::format("{}, from token {} on", m_ghost.name(), m_ghost.at() + 1)).note(m_ghost.continuation());
     if (hit.hovered >= 0) {

@@ -161,6 +161,7 @@ void TopBar::draw_more(ViewContext& context) {
     if (!ImGui::BeginPopup("###more_popup")) return;
     if (is_compact()) mode_buttons(context);
     if (is_bar_short(context) && router_on_screen(context.state).n_experts > 0) {
+        heading("Routing");
         m_routing.draw_weights(context);
         m_routing.draw_sum(context);
         m_routing.draw_temperature(context);

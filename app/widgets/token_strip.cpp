@@ -22,6 +22,7 @@ void TokenStrip::layout(const StripInput& input, float width) {
         m_places.clear();
         m_line_first.assign(1, 0);
         m_x = 0;
+        m_broken = false;
         m_identity = input.identity;
         m_width = width;
         m_font_size = ImGui::GetFontSize();
@@ -30,7 +31,7 @@ void TokenStrip::layout(const StripInput& input, float width) {
         const std::string_view bytes = input.bytes(t);
         Place place{0, 0, 0, short_token(bytes, 32)};
         place.width = ImGui::CalcTextSize(place.text.c_str()).x + 2 * padding_x();
-        if (m_x > 0 && m_x + place.width > width) {
+        if (m_broken || (m_x > 0 && m_x + place.width > width)) {
             m_line_first.push_back(t);
             m_x = 0;
         }
@@ -38,10 +39,7 @@ void TokenStrip::layout(const StripInput& input, float width) {
         place.line = static_cast<int>(m_line_first.size()) - 1;
         m_x += place.width + gap();
         m_places.push_back(std::move(place));
-        if (bytes.find('\n') != std::string_view::npos && t + 1 < input.n_tokens) {
-            m_line_first.push_back(t + 1);
-            m_x = 0;
-        }
+        m_broken = bytes.find('\n') != std::string_view::npos;   // what follows may not be there yet
     }
 }
 
@@ -74,8 +72,8 @@ void TokenStrip::scroll(const StripInput& input) {
     const auto row_of_token = [this](int token) { return row_of(m_places[static_cast<size_t>(token)].line); };
     const int n_tokens = static_cast<int>(m_places.size());
     if (m_opened != input.identity && input.open_at >= 0 && input.open_at < n_tokens) {
-        constexpr int kLinesBefore = 2;   // of what came before it
-        ImGui::SetScrollY(static_cast<float>(std::max(0, row_of_token(input.open_at) - kLinesBefore)) * line_height());
+        const int n_before = input.ghost.at < 0 ? 2 : 1;   // lines of what came before it; the ghost under it is in sight in a low strip, too
+        ImGui::SetScrollY(static_cast<float>(std::max(0, row_of_token(input.open_at) - n_before)) * line_height());
         return;
     }
     int show = -1;

@@ -64,6 +64,7 @@ private:
     int m_ghost_line = -1;          ///< the ghost is under this one
     uint64_t m_identity = 0;
     float m_width = 0, m_font_size = 0, m_x = 0;
+    bool m_broken = false;   ///< the last token ends its line
     int m_scrolled_to = -1, m_last_selected = -1;
     std::pair<uint64_t, float> m_left;   ///< the run that was shown before this one, and how far it was scrolled
     uint64_t m_opened = 0;   ///< identity of the run that has been brought to its opening place and left there by the user

@@ -3,6 +3,7 @@
 
 #include "app/views/text_ghost.h"
 #include "app/views/views_b.h"
+#include "imgui_internal.h"
 #include "tests/app/panels_fixture.h"
 #include "tests/support/make_trace.h"
 
@@ -127,6 +128,28 @@ TEST_F(Ghost, IsALineInTheStripWithACardAndCanBeTurnedOff) {
     stage.hover(*view, {1, 1});
     EXPECT_LT(stage.n_vertices, with);
     for (y = 30; y < 300; y += 4) EXPECT_FALSE(card_at(y)) << y;
+}
+
+TEST_F(Ghost, TokensThatComeOneByOneBreakLinesAsTheWholeDoes) {
+    const std::vector<std::string> all = {"user", "\n", "a", "b\n", "c"};
+    const auto picture = [&](View& view) {
+        stage.frames(view, 3);
+        uint32_t hash = 0;
+        for (const ImGuiWindow* window : GImGui->Windows)
+            if (window->Active && std::string_view(window->Name).find("###strip") != std::string_view::npos)
+                hash = ImHashData(window->DrawList->VtxBuffer.Data, static_cast<size_t>(window->DrawList->VtxBuffer.size_in_bytes()), hash);
+        return hash;
+    };
+    const auto grown = make_tokens_view(), at_once = make_tokens_view();
+    for (size_t n = 1; n <= all.size(); ++n) {
+        auto run = std::make_shared<gs::RunResult>();
+        run->id = 9;
+        run->trace = written({all.begin(), all.begin() + static_cast<std::ptrdiff_t>(n)});
+        stage.state.run = run;
+        stage.what_if.set_run(run->trace);
+        stage.frames(*grown, 1);
+    }
+    EXPECT_EQ(picture(*grown), picture(*at_once));
 }
 
 }  // namespace
