@@ -1,8 +1,8 @@
 # Sourced by app/run.sh and tests/run.sh: packages and build. Nothing here touches the network when everything is in place.
 
 build_packages="cmake ninja-build g++ pkg-config ca-certificates python3-pip
-  libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libhwy-dev libxxhash-dev zlib1g-dev
-  libglfw3-dev libvulkan-dev glslc libstb-dev mesa-vulkan-drivers"
+  libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libhwy-dev libxxhash-dev zlib1g-dev libstb-dev
+  libglfw3-dev libvulkan-dev glslc mesa-vulkan-drivers"
 fuzz_packages="clang libclang-rt-dev llvm"   # for tests/fuzz/run.sh alone
 test_packages="libgtest-dev libboost-context-dev vulkan-validationlayers xvfb xauth xdotool x11-utils"
 

@@ -4,12 +4,10 @@
 
 #include "app/cli/cli.h"
 #include "app/cli/common.h"
+#include "app/report/report.h"
 #include "engine/io/atomic_write.h"
 #include "engine/io/export_trace.h"
 #include "engine/io/import_trace.h"
-#ifdef GATESCOPE_HAVE_WINDOW
-#include "app/report/report.h"
-#endif
 
 namespace app {
 
@@ -20,12 +18,8 @@ struct ExportOptions {
 
 static gs::Result<std::string> content_of(const gs::TraceSnapshot& trace, const ExportOptions& o) {
     if (const gs::Exporter* exporter = gs::exporter_named(o.format)) return exporter->write(trace);
-#ifdef GATESCOPE_HAVE_WINDOW
     if (o.format == "html") return html_report(trace, o.layer);
-#endif
-    std::string known = "html";
-    for (const gs::Exporter& exporter : gs::exporters()) known += fmt::format(", {}", exporter.name);
-    return gs::Error{gs::ErrorKind::kUsage, "unknown_format", "Cannot export as " + o.format, "there is no such format (html needs a build with the window)", "Use one of " + known};
+    return gs::Error{gs::ErrorKind::kUsage, "unknown_format", "Cannot export as " + o.format, "there is no such format", fmt::format("Use one of {}", fmt::join(kExportFormats, ", "))};
 }
 
 static int export_file(ExportOptions o) {

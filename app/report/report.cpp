@@ -30,8 +30,8 @@ std::string escape(std::string_view text) {
     return out;
 }
 
-std::string css_color(ImU32 color) {
-    return fmt::format("#{:02x}{:02x}{:02x}", color >> IM_COL32_R_SHIFT & 255, color >> IM_COL32_G_SHIFT & 255, color >> IM_COL32_B_SHIFT & 255);
+std::string css_color(uint32_t color) {
+    return fmt::format("#{:02x}{:02x}{:02x}", channel_of(color, 0), channel_of(color, 1), channel_of(color, 2));
 }
 
 constexpr const char* kHead = R"(<!doctype html>

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "app/shell/picture.h"
+#include "app/base/picture.h"
 
 namespace app {
 namespace {
@@ -23,9 +23,9 @@ std::string base64(std::string_view bytes) {
 
 std::string uri_of(const Picture& picture) { return "data:image/png;base64," + base64(png_bytes(picture)); }
 
-void put(Picture& picture, int x, int y, ImU32 color) {
+void put(Picture& picture, int x, int y, uint32_t color) {
     uint8_t* pixel = &picture.rgba[(static_cast<size_t>(y) * static_cast<size_t>(picture.width_px) + static_cast<size_t>(x)) * 4];
-    for (const int shift : {IM_COL32_R_SHIFT, IM_COL32_G_SHIFT, IM_COL32_B_SHIFT}) *pixel++ = static_cast<uint8_t>(color >> shift & 255);
+    for (const int channel : {0, 1, 2}) *pixel++ = channel_of(color, channel);
     *pixel = 255;
 }
 

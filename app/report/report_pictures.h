@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-#include "app/widgets/colormap.h"
+#include "app/base/colormap.h"
 #include "engine/routing/trace.h"
 
 namespace app {

@@ -4,7 +4,7 @@
 #include <functional>
 #include <memory>
 
-#include "app/shell/picture.h"
+#include "app/base/picture.h"
 #include "app/shell/swapchain.h"
 #include "app/widgets/gpu_memory.h"
 

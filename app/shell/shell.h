@@ -14,7 +14,7 @@
 #include "app/shell/fonts.h"
 #include "app/shell/frame_stats.h"
 #include "app/shell/input_script.h"
-#include "app/shell/picture.h"
+#include "app/base/picture.h"
 #include "app/shell/settings.h"
 #include "app/shell/theme.h"
 #include "app/widgets/heatmap_renderer.h"

@@ -79,7 +79,7 @@ void draw_about(bool& open) {
             "For a screen reader use the command line: gatescope run --json.");
         heading("Built with");
         ImGui::TextWrapped(
-            "Dear ImGui and ImPlot (MIT), GLFW (zlib), Vulkan loader (Apache-2.0), fmt, nlohmann/json, CLI11, PCRE2, Highway, xxHash, stb. "
+            "Dear ImGui and ImPlot (MIT), GLFW (zlib), Vulkan loader (Apache-2.0), fmt, nlohmann/json, CLI11, PCRE2, Highway, xxHash, zlib. "
             "Licences: README.md.");
     }
     ImGui::End();

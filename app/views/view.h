@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "app/views/what_if_cache.h"
-#include "app/widgets/colormap.h"
+#include "app/base/colormap.h"
 #include "app/widgets/heatmap.h"
 #include "engine/run/session.h"
 

@@ -13,7 +13,7 @@
 #include <span>
 #include <string>
 
-#include "app/widgets/colormap.h"
+#include "app/base/colormap.h"
 #include "engine/routing/shared_routing.h"
 #include "imgui.h"
 

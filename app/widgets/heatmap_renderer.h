@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "app/widgets/colormap.h"
+#include "app/base/colormap.h"
 #include "app/widgets/gpu_memory.h"
 #include "app/widgets/gpu_shared.h"
 #include "app/widgets/heatmap_pyramid.h"

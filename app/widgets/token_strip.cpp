@@ -2,11 +2,13 @@
 
 #include <algorithm>
 
-#include "app/widgets/colormap.h"
+#include "app/base/colormap.h"
 #include "app/widgets/token_text.h"
 
 namespace app {
 namespace {
+
+static_assert(rgb_color(1, 2, 3) == IM_COL32(1, 2, 3, 255), "colours of app/base are drawn as they are");
 
 float gap() { return std::max(1.0f, ImGui::GetFontSize() * 0.09f); }
 float padding_x() { return ImGui::GetFontSize() * 0.16f; }

@@ -1,4 +1,4 @@
-#include "app/widgets/colormap.h"
+#include "app/base/colormap.h"
 
 #include <gtest/gtest.h>
 
@@ -10,11 +10,10 @@ namespace {
 
 using Triple = std::array<double, 3>;
 
-Triple linear_rgb(ImU32 color) {
+Triple linear_rgb(uint32_t color) {
     Triple out;
-    const int shifts[] = {IM_COL32_R_SHIFT, IM_COL32_G_SHIFT, IM_COL32_B_SHIFT};
     for (size_t i = 0; i < 3; ++i) {
-        const double v = double(color >> shifts[i] & 255) / 255;
+        const double v = double(channel_of(color, int(i))) / 255;
         out[i] = v <= 0.04045 ? v / 12.92 : std::pow((v + 0.055) / 1.055, 2.4);
     }
     return out;
@@ -29,8 +28,8 @@ Triple lab(const Triple& rgb) {
     return {116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)};
 }
 
-double contrast(ImU32 a, ImU32 b) {
-    const auto luminance = [](ImU32 c) {
+double contrast(uint32_t a, uint32_t b) {
+    const auto luminance = [](uint32_t c) {
         const Triple rgb = linear_rgb(c);
         return 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2];
     };
@@ -61,7 +60,7 @@ TEST(ColorMap, GreysAreEvenInLightness) {
 }
 
 TEST(ColorMap, DivergingMapIsNeutralInTheMiddleAndEvenOnBothSides) {
-    const std::span<const ImU32, 256> colors = table(ColorMap::kBlueOrange);
+    const std::span<const uint32_t, 256> colors = table(ColorMap::kBlueOrange);
     // 256 entries have no middle one: the two beside it are 1/255 of the way to an end whose chroma is below 60.
     for (size_t i : {127u, 128u}) {
         const Triple middle = lab(linear_rgb(colors[i]));
@@ -71,8 +70,8 @@ TEST(ColorMap, DivergingMapIsNeutralInTheMiddleAndEvenOnBothSides) {
         const Triple low = lab(linear_rgb(colors[i])), high = lab(linear_rgb(colors[255 - i]));
         EXPECT_NEAR(low[0], high[0], 8) << "equal Oklab lightness; CIE L* of blue and orange differs by less than this";
     }
-    EXPECT_GT(colors[0] >> IM_COL32_B_SHIFT & 255, colors[0] >> IM_COL32_R_SHIFT & 255);
-    EXPECT_GT(colors[255] >> IM_COL32_R_SHIFT & 255, colors[255] >> IM_COL32_B_SHIFT & 255);
+    EXPECT_GT(channel_of(colors[0], 2), channel_of(colors[0], 0));
+    EXPECT_GT(channel_of(colors[255], 0), channel_of(colors[255], 2));
 }
 
 TEST(ColorMap, SampleClampsAndMarksMissingValues) {
@@ -86,7 +85,7 @@ TEST(ColorMap, SampleClampsAndMarksMissingValues) {
 
 TEST(ColorMap, TextReadsOnEveryColour) {
     for (ColorMap map : kColorMaps)
-        for (ImU32 color : table(map)) EXPECT_GE(contrast(color, text_color_on(color)), 4.5) << name_of(map);
+        for (uint32_t color : table(map)) EXPECT_GE(contrast(color, text_color_on(color)), 4.5) << name_of(map);
     for (int i = 0; i < 8; ++i) EXPECT_GE(contrast(pinned_color(i), text_color_on(pinned_color(i))), 4.5) << i;
 }
 

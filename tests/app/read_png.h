@@ -1,7 +1,7 @@
 // A PNG file as a picture, read by stb: not by the code that wrote it.
 #pragma once
 
-#include "app/shell/picture.h"
+#include "app/base/picture.h"
 
 namespace app::test {
 

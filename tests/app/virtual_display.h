@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "app/shell/picture.h"
+#include "app/base/picture.h"
 #include "imgui.h"
 #include "tests/support/paths.h"
 

@@ -1,4 +1,4 @@
-#include "app/widgets/colormap.h"
+#include "app/base/colormap.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,9 +9,9 @@ namespace {
 
 using Rgb = std::array<double, 3>;                              // 0..1, sRGB-encoded unless said otherwise
 
-ImU32 pack(const Rgb& c) {
-    const auto byte = [](double v) { return ImU32(std::lround(std::clamp(v, 0.0, 1.0) * 255)); };
-    return IM_COL32(byte(c[0]), byte(c[1]), byte(c[2]), 255);
+uint32_t pack(const Rgb& c) {
+    const auto byte = [](double v) { return uint32_t(std::lround(std::clamp(v, 0.0, 1.0) * 255)); };
+    return rgb_color(byte(c[0]), byte(c[1]), byte(c[2]));
 }
 
 double encode_srgb(double linear) {                             // IEC 61966-2-1
@@ -73,7 +73,7 @@ Rgb blue_orange(double t) {
     return from_oklab(0.90 - 0.32 * strength, chroma * std::cos(hue), chroma * std::sin(hue));
 }
 
-using Table = std::array<ImU32, 256>;
+using Table = std::array<uint32_t, 256>;
 
 Table make_table(Rgb (*color)(double)) {
     Table table;
@@ -82,9 +82,9 @@ Table make_table(Rgb (*color)(double)) {
 }
 
 /// WCAG 2.1 relative luminance, 0..1.
-double luminance(ImU32 color) {
-    const auto channel = [&](int shift) { return decode_srgb(double(color >> shift & 255) / 255); };
-    return 0.2126 * channel(IM_COL32_R_SHIFT) + 0.7152 * channel(IM_COL32_G_SHIFT) + 0.0722 * channel(IM_COL32_B_SHIFT);
+double luminance(uint32_t color) {
+    const auto channel = [&](int i) { return decode_srgb(double(channel_of(color, i)) / 255); };
+    return 0.2126 * channel(0) + 0.7152 * channel(1) + 0.0722 * channel(2);
 }
 
 }  // namespace
@@ -99,28 +99,28 @@ const char* name_of(ColorMap map) {
     return "";
 }
 
-std::span<const ImU32, 256> table(ColorMap map) {
+std::span<const uint32_t, 256> table(ColorMap map) {
     static const Table tables[] = {make_table(cividis), make_table(viridis), make_table(greys), make_table(blue_orange)};
     return tables[size_t(map)];
 }
 
-ImU32 sample(ColorMap map, float t) {
+uint32_t sample(ColorMap map, float t) {
     if (std::isnan(t)) return no_value_color();
     return table(map)[size_t(std::clamp(t, 0.0f, 1.0f) * 255.0f + 0.5f)];
 }
 
-ImU32 no_value_color() { return IM_COL32(112, 110, 120, 255); }
+uint32_t no_value_color() { return rgb_color(112, 110, 120); }
 
-ImU32 text_color_on(ImU32 background) {
+uint32_t text_color_on(uint32_t background) {
     // White reads better where (1.05)/(L+0.05) > (L+0.05)/0.05, that is below L = 0.179 (WCAG 2.1 contrast ratio).
-    return luminance(background) < 0.179 ? IM_COL32_WHITE : IM_COL32_BLACK;
+    return luminance(background) < 0.179 ? rgb_color(255, 255, 255) : rgb_color(0, 0, 0);
 }
 
-ImU32 pinned_color(int index) {
+uint32_t pinned_color(int index) {
     // M. Okabe and K. Ito, "Color Universal Design", 2008; their black, invisible on a dark panel, is a light grey here.
-    static constexpr ImU32 kColors[] = {IM_COL32(230, 159, 0, 255),  IM_COL32(86, 180, 233, 255), IM_COL32(0, 158, 115, 255),
-                                        IM_COL32(240, 228, 66, 255), IM_COL32(0, 114, 178, 255),  IM_COL32(213, 94, 0, 255),
-                                        IM_COL32(204, 121, 167, 255), IM_COL32(170, 170, 170, 255)};
+    static constexpr uint32_t kColors[] = {rgb_color(230, 159, 0),  rgb_color(86, 180, 233), rgb_color(0, 158, 115),
+                                           rgb_color(240, 228, 66), rgb_color(0, 114, 178),  rgb_color(213, 94, 0),
+                                           rgb_color(204, 121, 167), rgb_color(170, 170, 170)};
     return kColors[unsigned(index) % std::size(kColors)];
 }
 
