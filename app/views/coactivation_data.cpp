@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/log_ratio.h"
 #include "app/views/route_data.h"
 #include "app/widgets/hover_card.h"
 #include "app/widgets/ui_kit.h"
@@ -14,7 +15,6 @@
 namespace app {
 namespace {
 
-constexpr float kMostLog = 4;
 constexpr int kShuffles = 40;
 constexpr uint64_t kSeed = 99;
 
@@ -26,7 +26,7 @@ float PairTable::value(int e, int other, bool ratio) const {
     const double s = share[at(e, other)], x = expected[at(e, other)];
     if (!ratio || std::isnan(s)) return static_cast<float>(s);
     if (!(x > 0)) return kNoValue;
-    return s > 0 ? std::clamp(static_cast<float>(std::log2(s / x)), -kMostLog, kMostLog) : -kMostLog;
+    return log2_ratio(s / x);
 }
 
 float PairTable::most(bool ratio) const {
@@ -36,7 +36,7 @@ float PairTable::most(bool ratio) const {
             const float v = std::abs(value(e, other, ratio));
             if (std::isfinite(v)) high = std::max(high, v);
         }
-    return high > 0 ? high : 1;
+    return ratio ? log2_reach(high) : high > 0 ? high : 1;
 }
 
 void RoutedSource::clear() {

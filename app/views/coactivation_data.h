@@ -24,9 +24,9 @@ struct PairTable {
     std::vector<gs::Band> bands;           ///< [E, E] of the share
 
     size_t at(int e, int other) const { return static_cast<size_t>(e) * static_cast<size_t>(n_experts) + static_cast<size_t>(other); }
-    /// The share, or log2 of share over expected, at most 4 either way; NaN where there is none.
+    /// The share, or log2 of share over expected (−∞: never together); NaN where there is none.
     float value(int e, int other, bool ratio) const;
-    float most(bool ratio) const;
+    float most(bool ratio) const;   ///< how far the colours go
 };
 
 struct RepetitionCurves {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "app/views/log_ratio.h"
 #include "app/views/route_data.h"
 #include "app/views/route_data_ui.h"
 #include "app/widgets/hover_card.h"
@@ -13,8 +14,6 @@
 
 namespace app {
 namespace {
-
-constexpr float kMostLog = 4;              // 16-fold: beyond it a cell is as coloured as can be
 
 const gs::Information& information_of(const gs::LayerStudy& layer, LabelKind kind, bool given) {
     if (kind == LabelKind::kDomain) return given ? layer.domain_given_class : layer.domain;
@@ -43,9 +42,7 @@ LabelTable label_table(const gs::ExpertStudy& study, int moe_layer, LabelKind ki
 float label_value(const LabelTable& table, int expert, int row, LabelQuantity quantity) {
     const int label = table.labels[static_cast<size_t>(row)];
     if (quantity == LabelQuantity::kShare) return static_cast<float>(table.counts->share(expert, label));
-    const double lift = table.counts->lift(expert, label);
-    if (std::isnan(lift)) return kNoValue;
-    return lift > 0 ? std::clamp(static_cast<float>(std::log2(lift)), -kMostLog, kMostLog) : -kMostLog;
+    return log2_ratio(table.counts->lift(expert, label));
 }
 
 ValueRange label_range(const LabelTable& table, LabelQuantity quantity) {
@@ -55,8 +52,8 @@ ValueRange label_range(const LabelTable& table, LabelQuantity quantity) {
             const float value = label_value(table, e, row, quantity);
             if (std::isfinite(value)) most = std::max(most, std::abs(value));
         }
-    if (most <= 0) most = 1;
-    return quantity == LabelQuantity::kShare ? ValueRange{0, most} : ValueRange{-most, most};
+    if (quantity == LabelQuantity::kShare) return {0, most > 0 ? most : 1};
+    return {-log2_reach(most), log2_reach(most)};
 }
 
 int cells_beyond_chance(const LabelTable& table) {

@@ -24,7 +24,7 @@ struct LabelTable {
 };
 LabelTable label_table(const gs::ExpertStudy& study, int moe_layer, LabelKind kind);
 
-/// Lift: its log2, at most 4 either way (0 tokens: -4; NaN for an expert that is never used). Share: 0..1.
+/// Lift: its log2 (0 tokens: −∞; NaN for an expert that is never used). Share: 0..1.
 float label_value(const LabelTable& table, int expert, int row, LabelQuantity quantity);
 /// Lift: symmetric about 0.
 ValueRange label_range(const LabelTable& table, LabelQuantity quantity);

@@ -123,7 +123,7 @@ void figure_plot(ViewContext& context, const SweepShown& shown, SweepFigure figu
     }
     plot_lines(context, shown, curves, unit);
     plot_points(context, shown, figure, unit);
-    native_word(context, shown, curves.range, figure == SweepFigure::kTop1 || figure == SweepFigure::kBytes);
+    native_word(context, shown, curves.range, figure == SweepFigure::kTop1 || figure == SweepFigure::kSpeed || figure == SweepFigure::kBytes);
     if (ImPlot::IsPlotHovered()) {
         hit.hovered = nearest_row(shown.sweep, ImPlot::GetPlotMousePos().x);
         if (ImGui::IsMouseClicked(ImGuiMouseButton_Left)) hit.clicked = hit.hovered;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <string_view>
 #include <vector>
 
 namespace app {
@@ -14,9 +15,10 @@ static constexpr int kMostNumbers = 2500;
 
 /// The text of one cell: short enough for a small one, full where there is room.
 static std::string number_text(float value, bool roomy) {
+    if (std::isinf(value)) return value < 0 ? "-∞" : "∞";
     char text[32];
     std::snprintf(text, sizeof text, roomy ? "%.3g" : std::abs(value) < 10 ? "%.2f" : "%.0f", double(value));
-    return text;
+    return std::string_view(text) == "-0.00" ? "0.00" : text;
 }
 
 /// Where a value stands on the colour map, 0..1.
