@@ -1,4 +1,4 @@
-// The AMX product, which no processor at hand can run, against that of VNNI, bit by bit: over emulated tiles, and as machine code whose tile
+// The AMX product, which few processors can run, against that of VNNI, bit by bit: over emulated tiles, and as machine code whose tile
 // instructions are carried out by a signal handler. On a processor with AMX the machine code runs as it is, and the set "amx" is one of
 // all_backends() and so of every other test here.
 #if defined(__x86_64__) && defined(__linux__)
