@@ -45,9 +45,10 @@ static double measure_read_bandwidth(int n_threads) {
     return best;
 }
 
-/// Products per second of the back end's own kernels where nothing comes from memory: one of the model's matrices that a cache holds, times a batch.
+/// Products per second of the back end's own kernels where nothing comes from memory: one of the model's matrices that a cache holds, times a batch. 0 where
+/// there is none so small.
 static double measure_product_limit(const gs::Decoder& decoder) {
-    constexpr size_t kMostBytes = 2u << 20;
+    constexpr size_t kMostBytes = 4u << 20;
     constexpr int kTokens = 256, kCalls = 8;
     gs::Ops& ops = decoder.ops();
     gs::Weight chosen;   // one that it has adopted
@@ -156,7 +157,7 @@ static Json op_json(const OpTimes& times, int n_tokens, const Limits& limits) {
         const double read = rate(t.weight_bytes), products = rate(t.products);
         ops.push_back({{"op", t.op}, {"us_per_token", t.seconds / n_tokens * 1e6}, {"share_of_time", share(t.seconds, all)}, {"calls", t.calls},
                        {"GB_per_s", read / 1e9}, {"share_of_read_limit", share(read, limits.read)},
-                       {"G_products_per_s", products / 1e9}, {"share_of_product_limit", share(products, limits.products)}});
+                       {"G_products_per_s", products / 1e9}, {"share_of_product_limit", limits.products > 0 ? Json(share(products, limits.products)) : Json()}});
     }
     return ops;
 }
@@ -202,7 +203,7 @@ static gs::Result<Json> bench_engine(const BenchOptions& o) {
                 {"decode_tokens_per_s", {{"capture", rate}, {"no_capture", median(decode[0])}}},
                 {"bytes_per_token", bytes},
                 {"read_limit_GB_per_s", bandwidth / 1e9},
-                {"product_limit_G_per_s", limits.products / 1e9},
+                {"product_limit_G_per_s", limits.products > 0 ? Json(limits.products / 1e9) : Json()},
                 {"share_of_read_limit", bandwidth > 0 ? bytes * rate / bandwidth : 0},
                 {"memory", {{"anonymous", resident.anonymous}, {"mapped", resident.mapped}, {"file", card.file_bytes}, {"kv", card.kv_bytes}}},
                 {"prefill_ops", op_json(prefill_ops, o.n_prompt * 2 * o.repeats, limits)},
@@ -214,7 +215,8 @@ static void print_ops(const char* phase, const Json& ops, const char* unit, cons
     fmt::print("{:<16}{:>12}{:>10}{:>15}{:>15}\n", phase, "us a token", "of time", unit, "of the limit");
     for (const Json& op : ops) {
         fmt::print("  {:<14}{:>12.1f}{:>8.1f} %", op["op"].get<std::string>(), op["us_per_token"].get<double>(), 100 * op["share_of_time"].get<double>());
-        if (op[rate].get<double>() > 0) fmt::print("{:>15.1f}{:>13.0f} %", op[rate].get<double>(), 100 * op[share].get<double>());
+        if (op[rate].get<double>() > 0) fmt::print("{:>15.1f}", op[rate].get<double>());
+        if (op[rate].get<double>() > 0 && !op[share].is_null()) fmt::print("{:>13.0f} %", 100 * op[share].get<double>());
         fmt::print("\n");
     }
 }
@@ -232,7 +234,8 @@ static void print_bench(const Json& b) {
     const auto mb = [&](const char* key) { return static_cast<double>(m[key].get<uint64_t>()) / 1e6; };
     fmt::print("loaded in {:.2f} s, first token after {:.2f} s; resident {:.0f} MB of its own ({:.0f} MB keys and values) and {:.0f} MB of the {:.0f} MB file\n",
                b["load_s"].get<double>(), b["first_token_s"].get<double>(), mb("anonymous"), mb("kv"), mb("mapped"), mb("file"));
-    fmt::print("product limit, in cache: {:.1f} G products/s\n", b["product_limit_G_per_s"].get<double>());
+    const Json& limit = b["product_limit_G_per_s"];
+    fmt::print("product limit, in cache: {}\n", limit.is_null() ? "not measured, no matrix of this model is so small" : fmt::format("{:.1f} G products/s", limit.get<double>()));
     print_ops("prompt", b["prefill_ops"], "G products/s", "G_products_per_s", "share_of_product_limit");
     print_ops("decode", b["decode_ops"], "GB/s read", "GB_per_s", "share_of_read_limit");
 }
