@@ -37,7 +37,7 @@ const std::shared_ptr<const gs::RunResult>& AppUi::settle_flash(const gs::Sessio
 }
 
 /// A frame around all panels and a tag over their tabs; the first time that nothing is pinned, a word about it.
-void AppUi::draw_flash(const ViewContext& context) {
+void AppUi::draw_flash(ViewContext& context) {
     const bool have_run = context.state.run && !context.state.run->trace.empty();
     if (m_flash_held && !m_flashes && have_run && !std::exchange(m_flash_explained, true)) say_how_to_flash(context);
     if (!m_flashes) return;
@@ -56,6 +56,7 @@ void AppUi::draw_flash(const ViewContext& context) {
     ImGui::PushStyleColor(ImGuiCol_Text, text_color_on(color));
     if (ImGui::Begin("###flash", nullptr, flags)) {
         ImGui::BringWindowToDisplayFront(ImGui::GetCurrentWindow());
+        if (ImGui::IsWindowAppearing()) context.keep_awake(0.1);   // it is measured first and seen some frames later
         ImGui::TextUnformatted(fmt::format("A, the pinned run: {}, {} tokens.  Let go for B", fit_text(what, unit * 20), a.trace.n_tokens()).c_str());
     }
     ImGui::End();

@@ -22,9 +22,9 @@ void AppUi::go_in_history(ViewContext& context, size_t step) {
 void AppUi::draw_history(ViewContext& context) {
     if (!m_history_open) return;
     if (begin_overlay("History###history", m_history_open, ImGui::GetFontSize() * 34)) {
-        dim_text(fmt::format("Your changes, newest first. {} goes back, {} forward; results of before stay as ghosts and under Compare.", m_commands.keys_of("edit.undo"),
-                             m_commands.keys_of("edit.redo")));
+        dim_text(fmt::format("Your changes, newest first. {} goes back, {} forward.", m_commands.keys_of("edit.undo"), m_commands.keys_of("edit.redo")));
         if (ImGui::BeginChild("###steps", {0, ImGui::GetFrameHeight() * 12}, ImGuiChildFlags_NavFlattened)) {
+            ImGui::PushStyleVar(ImGuiStyleVar_SelectableTextAlign, {0, 0.5f});
             for (size_t i = m_history.n_steps(); i-- > 0;) {
                 const bool in_force = i == m_history.now(), undone = i > m_history.now();
                 const std::string what = i == 0 ? "what there was at the start" : visible_name(m_history.changes(i));
@@ -33,6 +33,7 @@ void AppUi::draw_history(ViewContext& context) {
                 if (undone) ImGui::PopStyleColor();
                 tooltip((what + (in_force ? "\nThis is where you are" : undone ? "\nUndone; a click makes everything up to here again" : "\nA click goes back to here")).c_str());
             }
+            ImGui::PopStyleVar();
         }
         ImGui::EndChild();
     }

@@ -152,7 +152,7 @@ private:
     void draw_bookmarks(ViewContext& context);
     // app_flash.cpp
     const std::shared_ptr<const gs::RunResult>& settle_flash(const gs::SessionState& state);
-    void draw_flash(const ViewContext& context);
+    void draw_flash(ViewContext& context);
     void say_how_to_flash(const ViewContext& context);
     // app_keys.cpp
     bool takes_keys() const;

@@ -94,6 +94,17 @@ bool others_are_used(const KeyBinding& binding) {
     return false;
 }
 
+/// The modifiers of a key that was pressed in this frame. In a slow one the modifier may have been let go of already: it counts all the same, unless
+/// something was typed, which nothing is while Ctrl or Alt is down.
+ImGuiKeyChord modifiers_of_frame() {
+    const ImGuiIO& io = ImGui::GetIO();
+    ImGuiKeyChord held = io.KeyMods;
+    if (io.InputQueueCharacters.empty())
+        for (const auto& [word, modifier] : kModifiers)
+            if (ImGui::IsKeyReleased(static_cast<ImGuiKey>(modifier))) held |= modifier;
+    return held;
+}
+
 ImWchar lower(ImWchar c) { return c >= 'A' && c <= 'Z' ? static_cast<ImWchar>(c + 32) : c; }
 
 }  // namespace
@@ -156,7 +167,7 @@ bool is_pressed(const KeyBinding& binding, bool repeats) {
     }
     if (binding.chord == 0 || is_modifier_alone(binding)) return false;
     const ImGuiKey key = static_cast<ImGuiKey>(binding.chord & ~ImGuiMod_Mask_);
-    if (io.KeyMods != (binding.chord & ImGuiMod_Mask_)) return false;
+    if (modifiers_of_frame() != (binding.chord & ImGuiMod_Mask_)) return false;
     if (io.WantTextInput && edits_text(binding.chord)) return false;
     const bool plain = (binding.chord & (ImGuiMod_Ctrl | ImGuiMod_Alt)) == 0;
     if (plain && io.NavVisible && moves_focus(key)) return false;

@@ -94,7 +94,7 @@ void RoutingBar::draw_k(ViewContext& context, const gs::RouterSpec& router) {
     const gs::Policy policy = shown_policy(context);
     int k = global_k(policy, router);
     if (has_labels()) label("experts per token");
-    ImGui::SetNextItemWidth(ImGui::GetFontSize() * (is_compact() ? 9.0f : 12.0f));
+    ImGui::SetNextItemWidth(ImGui::GetFontSize() * (is_compact() ? 9.0f : 11.0f));
     const bool hint = !context.settings.k_hint_done && !is_compact() && policy.is_native();  // the one thing a newcomer should try
     const std::string format = fmt::format("k {} %d of {}{}", policy.rule == gs::GateRule::kTopP || policy.rule == gs::GateRule::kThreshold ? "≤" : "=", router.n_experts, hint ? "   ← drag →" : "");
     if (hint) ImGui::PushStyleColor(ImGuiCol_Border, context.theme.accent);

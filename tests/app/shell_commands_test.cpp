@@ -161,6 +161,32 @@ TEST_F(CommandsInTheWindow, NoKeyOfOneSignFiresWhileAnyTextFieldIsActive) {
     EXPECT_GT(stage.settings.prompt.size(), before.size());
 }
 
+TEST_F(CommandsInTheWindow, AModifierLetGoInTheFrameOfItsKeyStillCounts) {
+    ImGuiIO& io = ImGui::GetIO();
+    const auto control = [&](bool down) {
+        io.AddKeyEvent(ImGuiMod_Ctrl, down);
+        io.AddKeyEvent(ImGuiKey_LeftCtrl, down);
+    };
+    control(true);
+    stage.frames(1);
+    io.AddKeyEvent(ImGuiKey_H, true);
+    control(false);
+    io.AddKeyEvent(ImGuiKey_H, false);
+    stage.frames();
+    EXPECT_TRUE(stage.is_drawn("History###history"));
+    stage.key(ImGuiKey_Escape);
+    control(true);
+    stage.frames(1);
+    control(false);   // and then a letter by itself
+    io.AddKeyEvent(ImGuiKey_H, true);
+    io.AddInputCharacter('h');
+    io.AddKeyEvent(ImGuiKey_H, false);
+    stage.frames();
+    EXPECT_FALSE(stage.is_drawn("History###history"));
+    ASSERT_TRUE(stage.ui->what_if().active());
+    EXPECT_EQ(stage.ui->what_if().policy()->rule, gs::GateRule::kHard);
+}
+
 TEST_F(CommandsInTheWindow, EveryMenuItemActsOnTheSameTable) {
     stage.click("##MainMenuBar", {"##MenuBar", "View###view_menu", ""});
     stage.click("###Menu_00", {"###theme.contrast", ""});
