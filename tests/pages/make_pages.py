@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A page per view: the panel at two sizes, the same figures from the command line, and the tests that show that they are right.
 
-    tests/pages/make_pages.py BUILD OUT      BUILD: a build folder with window and tests (build/dev), OUT: folder for index.html and pictures
+    tests/pages/make_pages.py BUILD OUT [VIEW ...]
+        BUILD: a build folder with window and tests (build/dev), OUT: folder for index.html and pictures, VIEW: only these
 
 What each page shows is a row of pages.json: `draw` are arguments of `gatescope screenshot`, `commands` are run as they stand ({a} and {b} are two
 recorded runs), `checks` name tests by regular expressions, by the kind of proof. Exit code 1 when a command fails, a test fails or a row names no test.
@@ -85,11 +86,16 @@ class Pages:
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
-    build, out = (pathlib.Path(a).resolve() for a in sys.argv[1:])
-    out.mkdir(parents=True, exist_ok=True)
+    build, out = (pathlib.Path(a).resolve() for a in sys.argv[1:3])
+    wanted = sys.argv[3:]
     rows = json.loads((pathlib.Path(__file__).parent / "pages.json").read_text())
+    unknown = set(wanted) - {row["view"] for row in rows}
+    if unknown:
+        sys.exit(f"make_pages: no such view: {', '.join(sorted(unknown))}; there are {', '.join(row['view'] for row in rows)}")
+    rows = [row for row in rows if not wanted or row["view"] in wanted]
+    out.mkdir(parents=True, exist_ok=True)
     pages = Pages(build, out)
     pages.record()
     for row in rows:
