@@ -143,7 +143,7 @@ void AppUi::say(const ViewContext& context, const std::string& text) {
 
 void AppUi::draw_said(ViewContext& context) {
     if (context.time_seconds >= m_said_until) return;
-    context.keep_awake(m_said_until - context.time_seconds + 0.05);
+    context.keep_awake_past(m_said_until - context.time_seconds);
     const ImGuiViewport* screen = ImGui::GetMainViewport();
     const float unit = ImGui::GetFontSize();
     ImGui::SetNextWindowPos({screen->GetCenter().x, screen->WorkPos.y + screen->WorkSize.y - unit}, ImGuiCond_Always, {0.5f, 1});

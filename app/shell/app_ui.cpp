@@ -138,7 +138,7 @@ void AppUi::draw(const gs::SessionState& state, const Theme& theme, const Appear
     }
     draw_dialogs(context);
     draw_flash(context);
-    if (held_soon > 0) context.keep_awake(held_soon);
+    if (held_soon > 0) context.keep_awake_past(held_soon);
     if (!(m_hovered == m_hovered_next)) context.keep_awake(0.02);  // others light up one frame later
     if (state.activity != gs::Activity::kIdle) context.keep_awake(0.25);
     if (m_build_layout || !m_docking.empty() || !m_raise.empty() || m_pending_state) context.keep_awake(0.05);

@@ -15,7 +15,7 @@ std::optional<KeyBinding> KeyList::wanted_key(const Command& command, ViewContex
     static const std::vector<KeyBinding> kModifiersAlone = parse_bindings("Shift Ctrl Alt Super");
     if (command.hold) {
         if (const KeyBinding* held = m_modifier.update(kModifiersAlone, /*listens=*/true)) return *held;
-        context.keep_awake(m_modifier.wait_seconds());
+        if (m_modifier.wait_seconds() > 0) context.keep_awake_past(m_modifier.wait_seconds());
     }
     return pressed_binding();
 }

@@ -6,6 +6,11 @@ namespace app {
 
 void ViewContext::keep_awake(double seconds) { awake_until = std::max(awake_until, time_seconds + seconds); }
 
+void ViewContext::keep_awake_past(double seconds) {
+    constexpr double kSlowestFrame_seconds = 1;
+    keep_awake(seconds + kSlowestFrame_seconds);
+}
+
 const gs::Policy& shown_policy(const ViewContext& context) {
     return context.what_if.policy() ? *context.what_if.policy() : context.state.policy;
 }

@@ -106,6 +106,8 @@ struct ViewContext {
     bool flashed() const { return run != state.run; }
     /// Ask for frames until then (animation, pending hover). The window sleeps otherwise.
     void keep_awake(double seconds);
+    /// Frames until one begins after so many seconds, however slow they are: for what then happens by itself. Ask for it in each frame until it has.
+    void keep_awake_past(double seconds);
     double awake_until = 0;
     bool wants_text_file = false;          ///< "Add a text…" was pressed: the file chosen joins StudyChoice::files
     bool takes_texts = false;              ///< this panel is in sight and text files dropped on the window are for it
