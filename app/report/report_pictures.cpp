@@ -4,24 +4,14 @@
 #include <cmath>
 
 #include "app/base/picture.h"
+#include "engine/io/base64.h"
 
 namespace app {
 namespace {
 
 constexpr int kMostColumns = 4096;
 
-std::string base64(std::string_view bytes) {
-    constexpr const char* kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string out;
-    for (size_t at = 0; at < bytes.size(); at += 3) {
-        uint32_t group = 0;
-        for (size_t i = 0; i < 3; ++i) group = group << 8 | (at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0u);
-        for (size_t i = 0; i < 4; ++i) out += at + i <= bytes.size() ? kDigits[group >> (18 - 6 * i) & 63] : '=';
-    }
-    return out;
-}
-
-std::string uri_of(const Picture& picture) { return "data:image/png;base64," + base64(png_bytes(picture)); }
+std::string uri_of(const Picture& picture) { return "data:image/png;base64," + gs::base64(png_bytes(picture)); }
 
 void put(Picture& picture, int x, int y, uint32_t color) {
     uint8_t* pixel = &picture.rgba[(static_cast<size_t>(y) * static_cast<size_t>(picture.width_px) + static_cast<size_t>(x)) * 4];

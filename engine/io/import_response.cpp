@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/io/base64.h"
 #include "engine/io/import_arrays.h"
 #include "engine/io/import_builder.h"
 #include "engine/io/import_formats.h"
@@ -33,18 +34,8 @@ const json* at_path(const json& from, std::initializer_list<const char*> names) 
 }
 
 Result<std::string> decoded_base64(const std::string& text) {
-    std::string out;
-    uint32_t bits = 0;
-    int n_bits = 0;
-    for (const char c : text) {
-        if (c == '=') break;
-        const int digit = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52 : c == '+' ? 62 : c == '/' ? 63 : -1;
-        if (digit < 0) return bad_import("bad_value", "the routed experts are not base64");
-        bits = bits << 6 | static_cast<uint32_t>(digit);
-        n_bits += 6;
-        if (n_bits >= 8) out += static_cast<char>(bits >> (n_bits -= 8) & 255);
-    }
-    return out;
+    if (auto bytes = bytes_of_base64(text)) return std::move(*bytes);
+    return bad_import("bad_value", "the routed experts are not base64");
 }
 
 /// [tokens, layers, k] of int32 values without a shape. Errors: "shape_mismatch".

@@ -114,19 +114,7 @@ TEST_F(CommandsInTheWindow, AKeyIsChangedInTheListWithAWarningWhenItIsTaken) {
     stage.click("Keys###keys", {"###filter"});
     stage.type("previous layer");
     stage.key(ImGuiKey_Enter);
-    const ImGuiWindow* list = ImGui::FindWindowByName("Keys###keys");
-    ASSERT_NE(list, nullptr);
-    // Rows of a table hang on its id, not on that of the window it scrolls in.
-    const ImGuiID wanted = ImHashStr("###key", 0, ImHashStr("layer.previous", 0, ImHashStr("###list", 0, list->ID)));
-    const auto change = [&] {
-        const float x = list->Pos.x + ImGui::GetFontSize() * 4;
-        for (float y = list->Pos.y + 4; y < list->Pos.y + list->Size.y; y += 7) {
-            ImGui::GetIO().AddMousePosEvent(x, y);
-            stage.frames(1);
-            if (GImGui->HoveredId == wanted) return stage.play(InputScript().click({x, y}));
-        }
-        ADD_FAILURE() << "the row is not in sight";
-    };
+    const auto change = [&] { stage.click_key_of("layer.previous"); };
     change();
     stage.type("z");
     EXPECT_EQ(stage.ui->commands().keys_of("layer.previous"), "Z");

@@ -55,12 +55,17 @@ void WindowStage::play(const InputScript& script) {
 
 ImVec2 WindowStage::find(const char* name, std::initializer_list<const char*> path) {
     const ImGuiWindow* window = ImGui::FindWindowByName(name);
+    ImGuiID id = window ? window->ID : 0;
+    for (const char* part : path) id = ImHashStr(part, 0, id);
+    return find(name, id);
+}
+
+ImVec2 WindowStage::find(const char* name, ImGuiID id) {
+    const ImGuiWindow* window = ImGui::FindWindowByName(name);
     if (!window) {
         ADD_FAILURE() << "there is no window " << name;
         return {};
     }
-    ImGuiID id = window->ID;
-    for (const char* part : path) id = ImHashStr(part, 0, id);
     const float step = std::max(6.0f, ImGui::GetFontSize() * 0.4f);
     for (float y = window->Pos.y + step; y < window->Pos.y + window->Size.y; y += step)
         for (float x = window->Pos.x + step; x < window->Pos.x + window->Size.x; x += step) {
@@ -70,6 +75,13 @@ ImVec2 WindowStage::find(const char* name, std::initializer_list<const char*> pa
         }
     ADD_FAILURE() << "no item of that id is in sight in " << name;
     return {};
+}
+
+void WindowStage::click_key_of(const char* command) {
+    const ImGuiWindow* list = ImGui::FindWindowByName("Keys###keys");
+    // Rows of a table hang on its id, not on that of the window it scrolls in.
+    const ImGuiID id = ImHashStr("###key", 0, ImHashStr(command, 0, ImHashStr("###list", 0, list ? list->ID : 0)));
+    play(InputScript().click(find("Keys###keys", id)));
 }
 
 bool WindowStage::is_drawn(const char* name) const {

@@ -31,6 +31,10 @@ public:
 
     /// A point on the item with that id in a panel's window (its id path from the window); fails the test when there is none.
     ImVec2 find(const char* window, std::initializer_list<const char*> path);
+    /// The same for an item whose id is known.
+    ImVec2 find(const char* window, ImGuiID id);
+    /// Clicks on the key of a command in the list of keys, which is open and shows it, so that it waits for another one.
+    void click_key_of(const char* command);
     void click(const char* window, std::initializer_list<const char*> path) { play(InputScript().click(find(window, path))); }
     bool is_drawn(const char* window) const;  ///< its content was drawn in the last frame (a tab in front)
     int n_vertices() const;

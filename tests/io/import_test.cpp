@@ -13,11 +13,14 @@
 #include "engine/io/npy.h"
 #include "engine/io/trace_file.h"
 #include "engine/io/zip.h"
+#include "tests/io/import_files.h"
 #include "tests/support/make_trace.h"
 #include "tests/support/paths.h"
 
 namespace gs {
 namespace {
+
+using namespace test;
 
 /// What the importers make of a text in a file of that name.
 Result<TraceSnapshot> import(const std::string& name, const std::string& content) {
@@ -29,105 +32,6 @@ Result<TraceSnapshot> import(const std::string& name, const std::string& content
 std::vector<int> ids(const TraceSnapshot& trace, int moe_layer, int token) {
     const auto of = trace.ids(moe_layer, token);
     return {of.begin(), of.end()};
-}
-
-template <class T>
-std::string npy(const char* descr, std::vector<int64_t> shape, const std::vector<T>& values) {
-    return write_npy(descr, shape, std::as_bytes(std::span(values)));
-}
-
-constexpr const char* kBigMoe =
-    "# route_trace v1\n"
-    "# model=/data/qwen3-30b.gguf arch=qwen3moe n_layer=3 n_expert=16 n_expert_used=2\n"
-    "# layer=0 expert_bytes=0 dense_bytes=44191236\n"
-    "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes,dropped\n"
-    "0,0,0,1,0,7,0.6,0,4336640,0\n0,0,0,1,1,3,0.4,1,0,0\n"
-    "0,0,1,1,0,2,0.7,0,4336640,0\n0,0,1,1,1,9,0.3,1,0,1\n"
-    "0,0,0,2,0,1,0.9,0,4336640,0\n0,0,0,2,1,0,0.1,1,0,0\n"
-    "0,0,1,2,0,4,0.8,0,4336640,0\n0,0,1,2,1,5,0.2,1,0,0\n"
-    "0,1,2,1,0,8,0.55,0,4336640,0\n0,1,2,1,1,9,0.45,1,0,0\n"
-    "0,1,2,2,0,6,0.5,0,4336640,0\n0,1,2,2,1,7,0.5,1,0,0\n";
-
-// Prompt of three tokens, k = 2, layers 1 to 3; llama.cpp computes the last layer for the last token only. Then two decoded tokens.
-constexpr const char* kMoeTrace =
-    "1,4\n1,2\n1,3\n1,5\n1,0\n1,1\n2,4\n2,2\n2,3\n2,5\n2,0\n2,6\n3,7\n3,2\n"
-    "1,1\n1,2\n2,3\n2,4\n3,5\n3,6\n"
-    "1,2\n1,1\n2,3\n2,5\n3,5\n3,0\n";
-
-// The same run as the fork writes it: the last layer's one row counts as token 0 of the pass, though it is of the last.
-constexpr const char* kRankedTrace =
-    "phase,token,layer,rank,expert\n"
-    "prefill,0,1,0,4\nprefill,0,1,1,2\nprefill,1,1,0,3\nprefill,1,1,1,5\nprefill,2,1,0,0\nprefill,2,1,1,1\n"
-    "prefill,0,2,0,4\nprefill,0,2,1,2\nprefill,1,2,0,3\nprefill,1,2,1,5\nprefill,2,2,0,0\nprefill,2,2,1,6\n"
-    "prefill,0,3,0,7\nprefill,0,3,1,2\n"
-    "decode,3,1,0,1\ndecode,3,1,1,2\ndecode,3,2,0,3\ndecode,3,2,1,4\ndecode,3,3,0,5\ndecode,3,3,1,6\n";
-
-// BigMoeOnEdge before it wrote `dropped`, and a fork that writes one column more; no weight in the graph.
-constexpr const char* kBigMoeEarly =
-    "# route_trace v1\n# model=m.gguf arch=qwen3moe n_layer=1 n_expert=8 n_expert_used=2\n# layer=0 expert_bytes=10 dense_bytes=0\n"
-    "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes\n0,0,0,0,0,7,nan,0,10\n0,0,0,0,1,3,nan,1,0\n";
-constexpr const char* kBigMoeFork =
-    "# route_trace v1\n# model=m.gguf arch=qwen3moe n_layer=1 n_expert=8 n_expert_used=2\n# layer=0 expert_bytes=10 dense_bytes=0\n"
-    "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes,dropped,media_kind\n0,1,0,0,0,7,0.625,0,10,1,0\n0,1,0,0,1,3,0.375,1,0,0,0\n";
-
-constexpr const char* kRouteText = "0 0 1 3:0.6000 1:0.4000\n0 1 1 2:0.7000 0:0.3000\n1 0 2 5:0.5500 1:0.4500\n1 1 2 4:0.8000 3:0.2000\n2 0 1 3:0.5100 0:0.4900\n3 0 2 2:0.9000 1:0.1000\n";
-
-constexpr const char* kOlmoe = "{\"input_ids\": [11, 12], \"predicted_token_ids\": [12, 13], \"exp_ids\": [[[4, 9], [1, 3]], [[2, 0], [7, 5]]]}\n{\"input_ids\": [21], \"exp_ids\": [[[1, 2], [3, 4]]]}\n";
-
-constexpr const char* kEvents =
-    "{\"layer\": 0, \"phase\": \"prefill\", \"token_index\": 0, \"expert_ids\": [3, 8], \"scores\": [0.25, 0.75], \"prompt_id\": \"a\"}\n"
-    "{\"layer\": 1, \"phase\": \"prefill\", \"token_index\": 0, \"expert_ids\": [1, 2], \"scores\": [0.5, 0.5], \"prompt_id\": \"a\"}\n"
-    "{\"layer\": 0, \"phase\": \"decode\", \"token_index\": 0, \"expert_ids\": [4, 8], \"scores\": [0.9, 0.1], \"prompt_id\": \"a\"}\n"
-    "{\"layer\": 1, \"phase\": \"decode\", \"token_index\": 0, \"expert_ids\": [0, 2], \"scores\": [0.6, 0.4], \"prompt_id\": \"a\"}\n";
-
-// moe_logger.py of vLLM-MoE-Logger: a warm-up of dummy tokens, a pass of two tokens, a pass of one.
-std::string vllm_log(int n_dummies) {
-    std::string text = "{\"type\": \"meta\", \"model_id\": \"Qwen/Qwen1.5-MoE-A2.7B-Chat\", \"vllm_version\": \"0.11.2\", \"torch_version\": \"2.9.0+cu128\", \"device\": \"cuda\", \"seed\": 1234, "
-                       "\"layers_logged\": [12], \"top_k\": 4, \"created_at\": 1764300671.38}\n";
-    const auto row = [&](int token, const char* ids, const char* weights) {
-        text += fmt::format("{{\"type\": \"route\", \"req_id\": \"r1\", \"token_idx\": {}, \"layer\": 12, \"topk_ids\": [{}], \"topk_weights\": [{}]}}\n", token, ids, weights);
-    };
-    for (int t = 0; t < n_dummies; ++t) row(t, "13, 15, 56, 34", t < n_dummies / 2 ? "0.09, 0.05, 0.04, 0.03" : "0.0901, 0.05, 0.04, 0.03");
-    row(0, "4, 27, 58, 52", "0.25, 0.077, 0.066, 0.05");
-    row(1, "53, 18, 24, 17", "0.3, 0.2, 0.1, 0.05");
-    row(0, "58, 27, 39, 40", "0.4, 0.3, 0.2, 0.01");
-    return text;
-}
-
-std::string base64(std::string_view bytes) {
-    constexpr const char* kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string out;
-    for (size_t at = 0; at < bytes.size(); at += 3) {
-        uint32_t group = 0;
-        for (size_t i = 0; i < 3; ++i) group = group << 8 | (at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0u);
-        for (size_t i = 0; i < 4; ++i) out += at + i <= bytes.size() ? kDigits[group >> (18 - 6 * i) & 63] : '=';
-    }
-    return out;
-}
-
-// A prompt of two tokens and an answer of three: four rows; layer 0 is dense, layers 1 and 2 have k = 2.
-constexpr int kAnswerIds[] = {0, 0, 5, 1, 2, 7, 0, 0, 3, 4, 1, 2, 0, 0, 6, 7, 7, 0, 0, 0, 1, 5, 3, 2};
-
-std::string vllm_answer() {
-    const std::vector<uint8_t> values(std::begin(kAnswerIds), std::end(kAnswerIds));
-    return "{\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"created\":1,\"model\":\"Qwen/Qwen3-30B-A3B\",\"choices\":[{\"index\":0,\"text\":\" a b\",\"finish_reason\":\"length\",\"prompt_logprobs\":null,"
-           "\"prompt_token_ids\":[11,12],\"token_ids\":[21,22,23],\"routed_experts\":\"" + base64(npy<uint8_t>("|u1", {4, 3, 2}, values)) +
-           "\"}],\"usage\":{\"prompt_tokens\":2,\"total_tokens\":5,\"completion_tokens\":3}}";
-}
-
-std::string sglang_answer(bool openai = false) {
-    const std::vector<int32_t> values(std::begin(kAnswerIds), std::end(kAnswerIds));
-    const std::string experts = base64({reinterpret_cast<const char*>(values.data()), values.size() * 4});
-    if (openai)
-        return "{\"id\":\"1\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"a b\"}}],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":3},\"sglext\":{\"routed_experts\":\"" + experts + "\"}}";
-    return "{\"text\":\" a b\",\"output_ids\":[21,22,23],\"meta_info\":{\"id\":\"1\",\"finish_reason\":{\"type\":\"length\",\"length\":3},\"prompt_tokens\":2,\"completion_tokens\":3,\"routed_experts\":\"" + experts + "\"}}";
-}
-
-std::string npz_file() {
-    const std::vector<ZipEntry> entries = {{"routed_experts.npy", npy<int16_t>("<i2", {2, 2, 2}, {0, 1, 2, 3, 4, 5, 6, 7})},
-                                           {"topk_weights.npy", npy<float>("<f4", {2, 2, 2}, {.6f, .4f, .7f, .3f, .8f, .2f, .9f, .1f})},
-                                           {"token_ids.npy", npy<int64_t>("<i8", {2}, {42, 43})}};
-    return write_zip(entries);
 }
 
 TEST(Import, BigMoeOnEdgeCsv) {
