@@ -3,7 +3,6 @@
 #include <zlib.h>
 
 #include <cstdlib>
-#include <span>
 
 #include "engine/io/atomic_write.h"
 
@@ -43,9 +42,7 @@ std::string png_bytes(const Picture& picture) {
 gs::Result<void> write_png(const Picture& picture, const std::filesystem::path& path) {
     std::error_code error;
     if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);   // what is wrong shows in writing
-    const std::string png = png_bytes(picture);
-    const std::span<const std::byte> bytes = std::as_bytes(std::span(png));
-    return gs::write_file_atomically(path, std::span(&bytes, 1));
+    return gs::write_file_atomically(path, png_bytes(picture));
 }
 
 }  // namespace app

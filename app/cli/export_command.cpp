@@ -1,12 +1,10 @@
 // gatescope export: a recorded run in formats that other programs read, or as a page.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "app/cli/cli.h"
 #include "app/cli/common.h"
 #include "app/report/report.h"
 #include "engine/io/atomic_write.h"
-#include "engine/io/export_trace.h"
 #include "engine/io/import_trace.h"
 
 namespace app {
@@ -16,12 +14,6 @@ struct ExportOptions {
     int layer = -1;
 };
 
-static gs::Result<std::string> content_of(const gs::TraceSnapshot& trace, const ExportOptions& o) {
-    if (const gs::Exporter* exporter = gs::exporter_named(o.format)) return exporter->write(trace);
-    if (o.format == "html") return html_report(trace, o.layer);
-    return gs::Error{gs::ErrorKind::kUsage, "unknown_format", "Cannot export as " + o.format, "there is no such format", fmt::format("Use one of {}", fmt::join(kExportFormats, ", "))};
-}
-
 static int export_file(ExportOptions o) {
     if (o.format.empty()) {
         const std::string ending = std::filesystem::path(o.out).extension().string();
@@ -29,10 +21,9 @@ static int export_file(ExportOptions o) {
     }
     auto trace = gs::open_trace(o.file);
     if (!trace) return fail(trace.error());
-    auto content = content_of(*trace, o);
+    auto content = exported(*trace, o.format, o.layer);
     if (!content) return fail(content.error());
-    const std::span<const std::byte> bytes = std::as_bytes(std::span(*content));
-    if (auto written = gs::write_file_atomically(o.out, std::span(&bytes, 1)); !written) return fail(written.error());
+    if (auto written = gs::write_file_atomically(o.out, *content); !written) return fail(written.error());
     fmt::print(stderr, "{}: {} tokens, {} bytes\n", o.out, trace->n_tokens(), content->size());
     return 0;
 }

@@ -223,18 +223,15 @@ private:
 
 std::string html_report(const gs::TraceSnapshot& trace, int moe_layer) { return Report(trace, moe_layer).html(); }
 
+gs::Result<std::string> exported(const gs::TraceSnapshot& trace, std::string_view format, int moe_layer) {
+    if (format == "html") return html_report(trace, moe_layer);
+    if (const gs::Exporter* exporter = gs::exporter_named(format)) return exporter->write(trace);
+    return gs::Error{gs::ErrorKind::kUsage, "unknown_format", fmt::format("Cannot export as {}", format), "there is no such format", fmt::format("Use one of {}", fmt::join(kExportFormats, ", "))};
+}
+
 gs::Result<void> export_run(const gs::TraceSnapshot& trace, std::string_view format, const std::filesystem::path& path) {
-    std::string content;
-    if (format == "html") {
-        content = html_report(trace);
-    } else if (const gs::Exporter* exporter = gs::exporter_named(format)) {
-        GS_TRY(content, exporter->write(trace));
-    } else {
-        return gs::Error{gs::ErrorKind::kUsage, "unknown_format", fmt::format("Cannot export to {}", path.string()), fmt::format("the ending \"{}\" is not one that is known", format),
-                         fmt::format("Use one of {}", fmt::join(kExportFormats, ", "))};
-    }
-    const std::span<const std::byte> bytes = std::as_bytes(std::span(content));
-    return gs::write_file_atomically(path, std::span(&bytes, 1));
+    GS_TRY(const std::string content, exported(trace, format));
+    return gs::write_file_atomically(path, content);
 }
 
 }  // namespace app

@@ -16,7 +16,9 @@ std::string html_report(const gs::TraceSnapshot& trace, int moe_layer = -1);
 
 /// "csv", "json", "npz", "html": those of gs::exporters() and the report.
 inline constexpr const char* kExportFormats[] = {"html", "csv", "json", "npz"};
-/// Written to a temporary name and renamed. Errors: kUsage "unknown_format"; those of writing.
+/// The file's content; moe_layer as of a report. Errors: kUsage "unknown_format"; those of the exporter.
+gs::Result<std::string> exported(const gs::TraceSnapshot& trace, std::string_view format, int moe_layer = -1);
+/// Written to a temporary name and renamed. Errors: those above and those of writing.
 gs::Result<void> export_run(const gs::TraceSnapshot& trace, std::string_view format, const std::filesystem::path& path);
 
 }  // namespace app

@@ -15,7 +15,6 @@ namespace {
 
 constexpr int kShownCharacters = 40;
 
-std::string on_off(bool on) { return on ? "on" : "off"; }
 std::string quoted(const std::string& text) { return "\"" + short_token(text, kShownCharacters) + "\""; }
 
 std::string text_of(const TextChoice& choice) {
@@ -54,7 +53,7 @@ constexpr ParameterRow setting(const char* name) {
 }
 
 constexpr auto kNumber = [](auto value) { return fmt::format("{}", value); };
-constexpr auto kOnOff = [](bool on) { return on_off(on); };
+constexpr auto kOnOff = [](bool on) { return std::string(on ? "on" : "off"); };
 constexpr auto kText = [](const auto& value) { return text_of(value); };
 template <const auto& names>
 constexpr auto kName = [](auto value) { return std::string(names[static_cast<size_t>(value)]); };

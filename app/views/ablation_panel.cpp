@@ -99,9 +99,8 @@ void AblationPanel::text_controls(ViewContext& context) {
 }
 
 bool AblationPanel::in_force(const ViewContext& context) const {
-    const std::vector<gs::AblatedExpert> now = gs::ablated_in(context.state.policy);
     const auto& set = context.settings.ablated;
-    return !set.empty() && std::all_of(set.begin(), set.end(), [&](const gs::AblatedExpert& e) { return std::find(now.begin(), now.end(), e) != now.end(); });
+    return !set.empty() && std::all_of(set.begin(), set.end(), [&](const gs::AblatedExpert& e) { return is_in_force(context.state.policy, e); });
 }
 
 void AblationPanel::measure(ViewContext& context) {

@@ -86,6 +86,11 @@ void ablate_expert(ViewSettings& settings, const gs::AblatedExpert& expert) {
     settings.ablated.push_back(expert);
 }
 
+bool is_in_force(const gs::Policy& policy, const gs::AblatedExpert& expert) {
+    const std::vector<gs::AblatedExpert> now = gs::ablated_in(policy);
+    return std::find(now.begin(), now.end(), expert) != now.end();
+}
+
 std::vector<Pick> ablated_picks(const ViewContext& context) {
     const gs::TraceSnapshot& trace = context.what_if.trace();
     std::vector<gs::AblatedExpert> all = context.settings.ablated;

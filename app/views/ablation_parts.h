@@ -11,6 +11,9 @@ void keep_expert(ViewSettings& settings, int layer, int expert);
 /// The entry of that expert (layer: blk.N), or null.
 const gs::AblatedExpert* ablated_entry(const ViewSettings& settings, int layer, int expert);
 
+/// The policy ablates that expert in that way.
+bool is_in_force(const gs::Policy& policy, const gs::AblatedExpert& expert);
+
 /// Zero, route around and swap for one expert as buttons on one line, and a button that takes it back where it is in the set. moe_layer: row of moe_layers.
 void ablation_buttons(ViewContext& context, int moe_layer, int expert);
 

@@ -18,14 +18,9 @@ namespace {
 using gs::AblatedExpert;
 using gs::AblationMode;
 
-bool in_force(const gs::Policy& policy, const AblatedExpert& wanted) {
-    const std::vector<AblatedExpert> now = gs::ablated_in(policy);
-    return std::find(now.begin(), now.end(), wanted) != now.end();
-}
-
 /// The policy with the expert ablated so and in no other way, or with it back where it was.
 gs::Policy toggled(const gs::Policy& policy, const AblatedExpert& wanted) {
-    if (in_force(policy, wanted)) return gs::without_ablation(policy, {wanted});
+    if (is_in_force(policy, wanted)) return gs::without_ablation(policy, {wanted});
     std::vector<AblatedExpert> others;
     for (const AblatedExpert& e : gs::ablated_in(policy)) {
         const bool clash = e.expert == wanted.expert || e.swap_to == wanted.expert || (wanted.swap_to >= 0 && e.expert == wanted.swap_to);
@@ -37,7 +32,7 @@ gs::Policy toggled(const gs::Policy& policy, const AblatedExpert& wanted) {
 /// One way to ablate as an entry with a mark where it is in force; it cannot be chosen where no policy is like that (a mask of the last expert).
 void apply_item(ViewContext& context, const char* text, const AblatedExpert& wanted, const char* explanation) {
     const gs::TraceInfo& info = context.what_if.trace().info();
-    const bool on = in_force(context.state.policy, wanted);
+    const bool on = is_in_force(context.state.policy, wanted);
     const gs::Policy policy = toggled(context.state.policy, wanted);
     const gs::Result<void> possible = policy.check(info.router, info.n_layers);
     if (ImGui::MenuItem(text, nullptr, on, static_cast<bool>(possible))) apply_policy(context, policy);

@@ -101,4 +101,9 @@ Result<void> write_file_atomically(const fs::path& path, std::span<const std::sp
     return {};
 }
 
+Result<void> write_file_atomically(const fs::path& path, std::string_view content) {
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(content));
+    return write_file_atomically(path, std::span(&bytes, 1));
+}
+
 }  // namespace gs

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <string_view>
 
 #include "engine/core/result.h"
 
@@ -13,5 +14,6 @@ namespace gs {
 /// and the old file is as it was. A symbolic link is followed; a path that exists and is no regular file (device, pipe) is written to
 /// directly. Errors: kRun "disk_full" (no space, quota, file size limit), "cannot_write".
 Result<void> write_file_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces);
+Result<void> write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
 }  // namespace gs
